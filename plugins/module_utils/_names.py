@@ -1,0 +1,112 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Names of the mail world: domains, DKIM selectors, addresses, reverse names. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+_LDH = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")
+_OWNER = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?$")
+_DOT_ATOM = re.compile(r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*$")
+
+
+def _labels(option: str, value: str, pattern: re.Pattern[str], rule: str) -> str:
+    if not isinstance(value, str):
+        raise MailError(f"{option} {value!r} must be a string, not {type(value).__name__}")
+    name = value[:-1] if value.endswith(".") and value != "." else value
+    if not name.isascii():
+        raise MailError(f"{option} {value!r} is not ASCII: write the A-label form, xn--... (RFC 5890 section 2.3.2.1)")
+    name = name.lower()
+    if not name:
+        raise MailError(f"{option} must not be empty")
+    if len(name) > 253:
+        raise MailError(f"{option} {value!r} is longer than 253 characters (RFC 1035 section 2.3.4)")
+    for label in name.split("."):
+        if not pattern.match(label):
+            raise MailError(f"{option} {value!r} has a bad label {label!r}: {rule}")
+    return name
+
+
+def domain_name(value: str, option: str = "domain") -> str:
+    """Return a host or mail domain in canonical form: lower case, no trailing dot, at least two labels.
+
+    :raises MailError: not letters, digits and hyphens, too long, or a single label (RFC 1035 section 2.3.1,
+        RFC 1123 section 2.1, RFC 5321 section 2.3.5)
+    """
+    name = _labels(option, value, _LDH, "letters, digits and inner hyphens only (RFC 1123 section 2.1)")
+    if "." not in name:
+        raise MailError(f"{option} {value!r} must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)")
+    if name.rsplit(".", 1)[1].isdigit():
+        raise MailError(f"{option} {value!r} must not end in a number: that is an address, not a name (RFC 1123 section 2.1)")
+    return name
+
+
+def owner_name(value: str, option: str = "name") -> str:
+    """Return a DNS owner name in canonical form; underscore labels (RFC 8552) and a leading ``*`` are allowed.
+
+    :raises MailError: a label that no record of this collection may have
+    """
+    head, dot, rest = value.partition(".") if isinstance(value, str) else ("", "", "")
+    if head == "*" and dot:
+        return "*." + owner_name(rest, option)
+    return _labels(option, value, _OWNER, "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)")
+
+
+def selector(value: str, option: str = "selector") -> str:
+    """Return a DKIM selector in canonical form; it may have several labels.
+
+    :raises MailError: a label that is not letters, digits and hyphens (RFC 6376 section 3.1)
+    """
+    return _labels(option, value, _LDH, "letters, digits and inner hyphens only (RFC 6376 section 3.1)")
+
+
+def split_address(value: str, option: str = "address") -> tuple[str, str]:
+    """Return (local part, domain) of a mailbox address, both lower case.
+
+    Quoted local parts are refused: no table format of the MTAs here can carry them faithfully.
+
+    :raises MailError: not a dot-atom local part, ``@`` and a domain (RFC 5321 section 4.1.2)
+    """
+    if not isinstance(value, str) or value.count("@") != 1:
+        raise MailError(f"{option} {value!r} is not an address of the form user@domain (RFC 5321 section 4.1.2)")
+    local, domain = value.lower().split("@")
+    if len(local) > 64:
+        raise MailError(f"{option} {value!r} has a local part longer than 64 octets (RFC 5321 section 4.5.3.1.1)")
+    if not _DOT_ATOM.match(local):
+        raise MailError(f"{option} {value!r} has a local part that is not a dot-atom (RFC 5322 section 3.2.3)")
+    return local, domain_name(domain, f"{option} {value!r}: domain")
+
+
+def address(value: str, option: str = "address") -> str:
+    """Return a mailbox address in canonical form, lower case. See :func:`split_address`."""
+    return "@".join(split_address(value, option))
+
+
+def ip_address(value: str, option: str = "address") -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an IP address; an IPv4-mapped IPv6 address becomes IPv4.
+
+    :raises MailError: not an IPv4 or IPv6 address, or one with a zone identifier
+    """
+    try:
+        found = ipaddress.ip_address(value)
+    except ValueError as exc:
+        raise MailError(f"{option} {value!r} is not an IPv4 or IPv6 address") from exc
+    if isinstance(found, ipaddress.IPv6Address):
+        if found.scope_id:
+            raise MailError(f"{option} {value!r} has a zone identifier; only addresses of global meaning can be used")
+        return found.ipv4_mapped or found
+    return found
+
+
+def reverse_name(value: str, option: str = "address") -> str:
+    """Return the name whose PTR record names this address, without a trailing dot.
+
+    Under in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596 section 2.5).
+    """
+    return ip_address(value, option).reverse_pointer
