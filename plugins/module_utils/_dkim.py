@@ -1,0 +1,182 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""DKIM key records: names, tags and public keys (RFC 6376, RFC 8301, RFC 8463). Pure functions."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+ALGORITHMS = ("rsa", "ed25519")
+# RFC 8301 section 3.2: signers use at least 1024 bits, should use 2048; verifiers read up to 4096.
+BITS_LEAST, BITS_GOOD, BITS_MOST = 1024, 2048, 4096
+
+_TAG_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
+_FLAG = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")
+
+
+def name(selector: str, domain: str) -> str:
+    """Return the name of the key record, without a trailing dot (RFC 6376 section 3.6.2.1).
+
+    :raises MailError: a selector or domain that is none, or a name longer than DNS can carry
+    """
+    owner = f"{_names.selector(selector)}._domainkey.{_names.domain_name(domain)}"
+    if len(owner) > 253:
+        raise MailError(f"selector {selector!r} and domain {domain!r} make a name longer than 253 characters (RFC 1035 section 2.3.4)")
+    return owner
+
+
+def check_bits(bits: int, option: str = "bits") -> str | None:
+    """Return a warning for an RSA key that is short, None for a good one.
+
+    :raises MailError: shorter than 1024 bits or longer than 4096 (RFC 8301 section 3.2)
+    """
+    if bits < BITS_LEAST:
+        raise MailError(f"{option} {bits} is below {BITS_LEAST}: every verifier must refuse such a key (RFC 8301 section 3.2)")
+    if bits > BITS_MOST:
+        raise MailError(f"{option} {bits} is above {BITS_MOST}: verifiers need not read such a key (RFC 8301 section 3.2)")
+    if bits < BITS_GOOD:
+        return f"{option} {bits} is below {BITS_GOOD}, which signers should use at least (RFC 8301 section 3.2)"
+    return None
+
+
+def _quoted_printable(text: str, option: str) -> str:
+    """Return text as a qp-section (RFC 2045 section 6.7), with ``;`` encoded because it would end the tag."""
+    if not isinstance(text, str):
+        raise MailError(f"{option} {text!r} must be a string, not {type(text).__name__}")
+    out = "".join(
+        chr(octet) if (0x21 <= octet <= 0x7E or octet == 0x20) and octet not in b"=;" else f"={octet:02X}" for octet in text.encode("utf-8")
+    )
+    # White space at the ends is not part of a tag's value (RFC 6376 section 3.2).
+    head = len(out) - len(out.lstrip(" "))
+    out = "=20" * head + out[head:]
+    tail = len(out) - len(out.rstrip(" "))
+    return out[: len(out) - tail] + "=20" * tail
+
+
+def _unquoted_printable(text: str) -> str:
+    raw = re.sub(r"=([0-9A-Fa-f]{2})", lambda match: chr(int(match.group(1), 16)), text)
+    return raw.encode("latin-1", "replace").decode("utf-8", "replace")
+
+
+def public_key_facts(public_key: str, algorithm: str = "rsa", option: str = "public_key") -> tuple[str, int]:
+    """Return the public key in canonical base64 and its bits.
+
+    :param public_key: what stands in ``p=``: the SubjectPublicKeyInfo of an RSA key (every implementation's reading; see
+        RFC 6376 erratum 3017), or the 32 octets of an Ed25519 key (RFC 8463 section 4)
+    :raises MailError: not base64, not such a key, or of the other algorithm
+    """
+    if algorithm not in ALGORITHMS:
+        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+    if not isinstance(public_key, str):
+        raise MailError(f"{option} {public_key!r} must be a string, not {type(public_key).__name__}")
+    compact = "".join(public_key.split())
+    try:
+        data = base64.b64decode(compact, validate=True)
+    except (binascii.Error, ValueError):
+        raise MailError(f"{option} is not base64 (RFC 6376 section 3.6.1)") from None
+    canonical = base64.b64encode(data).decode("ascii")
+    if algorithm == "ed25519":
+        if len(data) != 32:
+            raise MailError(f"{option} has {len(data)} octets; an Ed25519 key has 32 and no ASN.1 around it (RFC 8463 section 4)")
+        return canonical, 256
+    found, bits, _key = _der.public_key_facts(data, option)
+    if found != "rsa":
+        raise MailError(f"{option} is not an RSA key, but algorithm says rsa (RFC 6376 section 3.6.1)")
+    return canonical, bits
+
+
+def record(public_key: str, algorithm: str = "rsa", flags: Sequence[str] = (), notes: str | None = None) -> str:
+    """Return the value of the key record (RFC 6376 section 3.6.1).
+
+    :param public_key: base64, see :func:`public_key_facts`; the empty string revokes the key
+    :param flags: ``y`` (testing) and ``s`` (no subdomains in ``i=``)
+    :param notes: text for administrators, any Unicode
+    :raises MailError: a flag or key that is none, or an RSA key outside of 1024 to 4096 bits
+    """
+    tags = ["v=DKIM1"]
+    if algorithm not in ALGORITHMS:
+        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+    tags.append(f"k={algorithm}")
+    if isinstance(flags, str):
+        raise MailError(f"flags {flags!r} must be a list of strings")
+    known = []
+    for flag in flags:
+        if flag not in ("y", "s"):
+            raise MailError(f"flags {flag!r} must be one of: y, s (RFC 6376 section 3.6.1)")
+        if flag not in known:
+            known.append(flag)
+    if known:
+        tags.append("t=" + ":".join(known))
+    if notes:
+        tags.append("n=" + _quoted_printable(notes, "notes"))
+    key = ""
+    if public_key != "":
+        key, bits = public_key_facts(public_key, algorithm)
+        if algorithm == "rsa":
+            check_bits(bits, "public_key bits")
+    tags.append("p=" + key)
+    return "; ".join(tags)
+
+
+def tag_list(text: str, what: str) -> dict[str, str]:
+    """Return the tags of a tag-list in their order, values stripped of white space at both ends (RFC 6376 section 3.2).
+
+    :raises MailError: a tag without ``=`` or with a bad name, or one that is there twice
+    """
+    tags: dict[str, str] = {}
+    parts = text.split(";")
+    if not parts[-1].strip():
+        parts.pop()
+    for part in parts:
+        tag, equals, value = part.partition("=")
+        tag = tag.strip()
+        if not equals or not _TAG_NAME.match(tag):
+            raise MailError(f"{what} has {part.strip()!r}, which is not a tag=value (RFC 6376 section 3.2)")
+        if tag in tags:
+            raise MailError(f"{what} has the tag {tag!r} twice, which makes all of it invalid (RFC 6376 section 3.2)")
+        tags[tag] = value.strip()
+    return tags
+
+
+def parse(value: str) -> dict:
+    """Return what a key record says, in the words of this collection's options.
+
+    Keys: ``algorithm``, ``bits`` (0 when revoked), ``public_key``, ``revoked``, ``flags``, ``notes``, ``hashes``, ``services``.
+    Unknown tags and flags are ignored, as readers must.
+
+    :raises MailError: readers would discard or ignore this record (RFC 6376 section 3.6.1)
+    """
+    what = "DKIM record"
+    tags = tag_list(value, what)
+    if "v" in tags and (next(iter(tags)) != "v" or tags["v"] != "DKIM1"):
+        raise MailError(f"{what} must begin with v=DKIM1 when it has v= at all (RFC 6376 section 3.6.1)")
+    if "p" not in tags:
+        raise MailError(f"{what} has no p= (RFC 6376 section 3.6.1)")
+    algorithm = tags.get("k", "rsa")
+    if algorithm not in ALGORITHMS:
+        raise MailError(f"{what} has k={algorithm}, which readers ignore (RFC 6376 section 3.6.1)")
+    key, bits = "", 0
+    if tags["p"]:
+        key, bits = public_key_facts(tags["p"], algorithm, f"{what}: p=")
+
+    def split(tag: str, default: str) -> list[str]:
+        return [part.strip() for part in tags.get(tag, default).split(":") if _FLAG.match(part.strip()) or part.strip() == "*"]
+
+    return {
+        "algorithm": algorithm,
+        "bits": bits,
+        "public_key": key,
+        "revoked": not tags["p"],
+        "flags": split("t", ""),
+        "notes": _unquoted_printable(tags.get("n", "")),
+        "hashes": split("h", ""),
+        "services": split("s", "*"),
+    }
