@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the plugins import: nothing that a host may lack without a guard, and nothing undocumented.
+
+The counterpart of ansible-test's import check, without the environments that it downloads.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "ansible_collections.postmaster.mail"
+# Import name -> how a plugin's documentation names the library.
+LIBRARIES = {"bcrypt": "bcrypt", "cryptography": "cryptography", "dns": "dnspython"}
+# ansible-core brings these, on the controller; on a managed host there is nothing but the standard library.
+OF_THE_CONTROLLER = {"ansible", "jinja2", "packaging", "yaml"}
+
+
+def files(*kinds):
+    return sorted(path for kind in kinds for path in (ROOT / "plugins" / kind).glob("*.py") if path.name != "__init__.py")
+
+
+def module_name(path):
+    return ".".join([PACKAGE, *path.relative_to(ROOT).with_suffix("").parts])
+
+
+def imports(path):
+    """The full names that a file imports, those in functions and in guards included."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = ".".join(module_name(path).split(".")[: -node.level] + ([node.module] if node.module else []))
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def foreign(path, seen=None):
+    """Top-level names of the third-party libraries that a file uses, through the collection's own files too."""
+    seen = set() if seen is None else seen
+    seen.add(path)
+    found = set()
+    for name in imports(path):
+        top = name.split(".")[0]
+        if top == "ansible_collections":
+            below = name.split(".")[3:]
+            for stop in (len(below), len(below) - 1):
+                target = ROOT.joinpath(*below[:stop]).with_suffix(".py")
+                if target.is_file() and target not in seen:
+                    found |= foreign(target, seen)
+        elif top not in sys.stdlib_module_names and top not in OF_THE_CONTROLLER:
+            found.add(top)
+    return found
+
+
+def documentation(path):
+    """The DOCUMENTATION of a plugin, or of the module that stands for an action plugin."""
+    if path.parent.name == "action":
+        path = ROOT / "plugins/modules" / path.name
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION":
+            return yaml.safe_load(ast.literal_eval(node.value))
+    return {}
+
+
+@pytest.mark.parametrize("path", files("modules", "action", "filter", "lookup"), ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_every_library_is_a_documented_requirement(path):
+    required = " ".join(documentation(path).get("requirements", []))
+    unknown = foreign(path) - set(LIBRARIES)
+    assert unknown == set(), "a library new to the collection: name it in LIBRARIES and in the README"
+    assert [LIBRARIES[name] for name in sorted(foreign(path)) if LIBRARIES[name] not in required] == []
+
+
+IMPORT_ALONE = """
+import importlib, importlib.abc, sys
+
+class Refuse(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {libraries!r} or (name.startswith("ansible.") and not name.startswith({allowed!r})):
+            raise ImportError("not on this host: " + name)
+
+sys.meta_path.insert(0, Refuse())
+failed = []
+for name in sys.argv[1:]:
+    try:
+        importlib.import_module(name)
+    except Exception as exc:
+        failed.append(name + ": " + repr(exc))
+sys.exit("\\n".join(failed) or 0)
+"""
+
+
+@pytest.mark.parametrize(("kinds", "allowed"), [
+    pytest.param(("module_utils", "modules"), ("ansible.module_utils",), id="managed host"),
+    pytest.param(("action", "filter", "lookup"), ("ansible.",), id="controller"),
+])
+def test_everything_imports_where_no_library_is_installed(kinds, allowed):
+    """A guarded import lets a module say which library it lacks; an unguarded one is a traceback."""
+    names = [module_name(path) for path in files(*kinds)]
+    # The ones of the controller may come with Ansible's: `ansible` alone is let through by its own dependencies.
+    libraries = set(LIBRARIES) | ({"yaml", "jinja2"} if "modules" in kinds else set())
+    program = IMPORT_ALONE.format(libraries=libraries, allowed=allowed)
+    done = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.strip()) == (0, "")

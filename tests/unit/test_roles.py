@@ -1,0 +1,67 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every role promises about its variables: each one documented, typed, and named after the role."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+pytestmark = pytest.mark.parametrize("role", sorted(path.parent.parent for path in ROLES.glob("*/tasks/main.yml")), ids=lambda path: path.name)
+
+
+def load(path):
+    return (yaml.safe_load(path.read_text()) or {}) if path.exists() else {}
+
+
+def options(role):
+    """The options of the role's entry points, by name."""
+    specs = load(role / "meta/argument_specs.yml").get("argument_specs", {})
+    return {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
+
+
+def test_every_default_is_an_option_and_every_option_has_a_default_or_is_required(role):
+    optional = {name for name, option in options(role).items() if not option.get("required")}
+    assert set(load(role / "defaults/main.yml")) == optional
+
+
+def test_every_option_has_a_type_and_a_description(role):
+    assert [name for name, option in options(role).items() if not (option.get("type") and option.get("description"))] == []
+
+
+def test_a_default_that_is_documented_is_the_default(role):
+    defaults = load(role / "defaults/main.yml")
+    documented = {name: option["default"] for name, option in options(role).items() if "default" in option}
+    assert documented == {name: defaults[name] for name in documented}
+
+
+def test_every_default_has_a_comment_above_it(role):
+    lines = (role / "defaults/main.yml").read_text().splitlines() if (role / "defaults/main.yml").exists() else []
+    bare = [line for above, line in zip(["", *lines], lines) if re.match(r"\w+:", line) and not above.startswith("# ")]
+    assert bare == []
+
+
+def test_public_variables_carry_the_role_and_internal_ones_two_underscores(role):
+    assert [name for name in [*load(role / "defaults/main.yml"), *options(role)] if not name.startswith(f"{role.name}_")] == []
+    internal = [name for path in role.glob("vars/*.yml") for name in load(path)]
+    assert [name for name in internal if not name.startswith(f"__{role.name}_")] == []
+
+
+def test_every_entry_point_is_documented(role):
+    """A tasks file that other roles or playbooks call by `tasks_from` is an entry point; every one in the specs exists."""
+    specs = load(role / "meta/argument_specs.yml").get("argument_specs", {})
+    assert "main" in specs
+    assert [name for name in specs if not (role / f"tasks/{name}.yml").exists()] == []
+
+
+def test_differences_between_systems_are_in_vars(role):
+    conditions = [(path.name, line.strip()) for path in role.glob("tasks/*.yml") for line in path.read_text().splitlines()
+                  if re.search(r"when:.*(os_family|ansible_distribution|\['distribution)", line)]
+    assert conditions == []
