@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: mail_records
+short_description: The DNS records of a mail server's domains
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Plans the MX, SPF, DKIM and DMARC records of every domain, and the SPF record of the name in the greeting, in the form
+    that the option O(postmaster.mail.dns_records#module:records) takes.
+options:
+  _input:
+    description: What P(postmaster.mail.mail_model#filter) returns, made with C(fqdn) and C(addresses).
+    type: dict
+    required: true
+  keys:
+    description:
+      - Domain to DKIM key, as RV(postmaster.mail.dkim_keyring#module:keys).
+      - A domain that is left out has no DKIM record in the plan.
+    type: dict
+    default: {}
+"""
+
+EXAMPLES = r"""
+- name: The records of the server
+  ansible.builtin.debug:
+    msg: "{{ mail | postmaster.mail.mail_model | postmaster.mail.mail_records }}"
+  vars:
+    mail:
+      fqdn: mail.example.org
+      addresses: [198.51.100.25, "2001:db8::25"]
+      domains: {example.org: {}}
+"""
+
+RETURN = r"""
+_value:
+  description: Records with C(name), C(type), C(values), C(ttl) in seconds, C(state), C(owned_prefix) where it applies, and C(purpose).
+  type: list
+  elements: dict
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._records import plan
+
+
+def mail_records(model, keys=None):
+    """Return the DNS records of the domains in C(model)."""
+    try:
+        return plan(model, keys)
+    except MailError as exc:
+        raise AnsibleFilterError(f"mail_records: {exc}") from exc
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"mail_records": mail_records}

@@ -1,0 +1,50 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Which address goes where, and who may send as whom: the tables that every MTA here writes in its own way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
+
+
+def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the tables of one server, sorted, so that equal inventories give equal files.
+
+    :param model: what :func:`_model.normalise` returns
+    :returns: C(domains) (list), C(mailboxes) (list of addresses), C(aliases) (address or C(@domain) to a list of
+        addresses), C(senders) (address to the list of logins that may send as it), C(system) (bare local names, such
+        as the C(postmaster) of RFC 5321 section 4.5.1, to a list of addresses)
+    """
+    users, postmaster = model["users"], model["postmaster"]
+    aliases = {name: list(targets) for name, targets in model["aliases"].items()}
+    for domain, options in model["domains"].items():
+        if options["catch_all"]:
+            aliases[f"@{domain}"] = list(options["catch_all"])
+            # A catch-all is asked before the mailboxes; each mailbox must therefore name itself to keep its mail.
+            for user in users:
+                if user.endswith(f"@{domain}"):
+                    aliases.setdefault(user, [user])
+    senders: dict[str, set[str]] = {}
+    for user, options in users.items():
+        for sender in (user, *options["senders"]):
+            senders.setdefault(sender, set()).add(user)
+    # Whoever receives the mail of an address may answer from it.
+    for name, targets in model["aliases"].items():
+        for target in targets:
+            if target in users:
+                senders.setdefault(name, set()).add(target)
+    system = {}
+    if postmaster:
+        system = {name: [postmaster] for name in (*ROLE_NAMES, "mailer-daemon", "root")}
+    return {
+        "domains": sorted(model["domains"]),
+        "mailboxes": sorted(users),
+        "aliases": dict(sorted(aliases.items())),
+        "senders": {name: sorted(logins) for name, logins in sorted(senders.items())},
+        "system": dict(sorted(system.items())),
+    }

@@ -1,0 +1,179 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _model, _records
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+HASH = "$2b$12$" + "a" * 53
+
+
+def given(**changes):
+    base = {
+        "fqdn": "Mail.Example.org.",
+        "addresses": ["198.51.100.25", "2001:db8::25"],
+        "domains": {"Example.org": None},
+        "users": {"Me@example.org": {"password_hash": HASH}},
+    }
+    return {**base, **changes}
+
+
+def user(**options):
+    return {"me@example.org": {"password_hash": HASH, **options}}
+
+
+def test_ten_lines_make_a_whole_model():
+    model = _model.normalise(given())
+    assert model["fqdn"] == "mail.example.org"
+    assert model["addresses"] == {"ipv4": ["198.51.100.25"], "ipv6": ["2001:db8::25"]}
+    assert model["mta"] == "postfix"
+    assert model["postmaster"] == "me@example.org"
+    assert model["users"]["me@example.org"] == {"password_hash": HASH, "quota": 0, "senders": []}
+    assert model["domains"]["example.org"]["dmarc"]["rua"] == ["postmaster@example.org"]
+    assert model["aliases"]["abuse@example.org"] == ["me@example.org"]
+    assert model["filter"] == {"reject": 15.0, "junk": 6.0, "greylist": 4.0, "dnsbls": True, "trusted": []}
+
+
+def test_a_role_alone_passes_only_what_it_has():
+    assert _model.normalise({"domains": {"example.org": {}}})["users"] == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"domain": {}}, "mail_domain is not a variable of this collection (did you mean domains?)"),
+        ({"mta": "exim"}, "mail_mta 'exim' is unknown; it is one of postfix"),
+        ({"routes": {}}, "mail_routes (smarthosts and routes) is not built yet in this release: take it out"),
+        ({"fqdn": "mail"}, "mail_fqdn 'mail' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
+        ({"addresses": "10.1.2.3"}, "mail_addresses '10.1.2.3' is private: other mail servers cannot reach it. "
+         "Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"),
+        ({"addresses": ["x"]}, "mail_addresses 'x' is not an IPv4 or IPv6 address"),
+        ({"domains": {"example.org": {"dkmi": {}}}},
+         "mail_domains['example.org'] has no key 'dkmi' (did you mean 'dkim'?); "
+         "it knows dkim, spf, dmarc, catch_all, txt, mta_sts, tls_rpt"),
+        ({"domains": {"example.org": {"mta_sts": True}}}, "mail_domains['example.org'].mta_sts is not built yet in this release: take it out"),
+        ({"domains": {"example.org": {"catch_all": "nobody@example.org"}}},
+         "mail_domains['example.org'].catch_all leads to 'nobody@example.org', which is neither a user nor an alias"),
+        ({"domains": {"example.org": {"txt": {"@": "v=spf1 -all"}}}},
+         "mail_domains['example.org'].txt['@'] holds 'v=spf1': use spf, dkim or dmarc for it"),
+        ({"users": {"me@example.net": {"password_hash": HASH}}, "postmaster": "a@b.test"},
+         "mail_users['me@example.net'] is in a domain that mail_domains does not declare"),
+        ({"users": {"me+x@example.org": {"password_hash": HASH}}},
+         "mail_users['me+x@example.org'] has a '+': what follows it is a detail of the user before it (RFC 5233), not a user"),
+        ({"users": user(quota="lots")}, "mail_users['me@example.org'].quota 'lots' is not a size such as 500M or 2G "
+         "(powers of 1024; 0 for no limit)"),
+        ({"users": user(senders=["me@example.net"])}, "mail_users['me@example.org'].senders 'me@example.net' is in a domain "
+         "that mail_domains does not declare: it could not be signed"),
+        ({"users": {}}, "mail_postmaster is needed where mail_users has no user: every domain has a postmaster (RFC 5321 section 4.5.1)"),
+        ({"postmaster": "boss@example.org"}, "mail_postmaster 'boss@example.org' is neither a user nor an alias"),
+        ({"aliases": {"a@example.net": "me@example.org"}},
+         "mail_aliases['a@example.net'] is in a domain that mail_domains does not declare"),
+        ({"aliases": {"a@example.org": "gone@example.org"}},
+         "mail_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"),
+        ({"aliases": {"a@example.org": []}}, "mail_aliases['a@example.org'] leads to no address"),
+        ({"aliases": {"me@example.org": "you@example.net"}}, "mail_aliases['me@example.org'] hides the mailbox of the same name: "
+         "name me@example.org among its targets to keep a copy, or remove the user"),
+        ({"aliases": {"a@example.org": "b@example.org", "b@example.org": "c+x@example.org", "c@example.org": "a@example.org"}},
+         "mail_aliases has a loop: a@example.org -> b@example.org -> c@example.org -> a@example.org"),
+        ({"aliases": {"a@example.org": "a@example.org"}}, "mail_aliases has a loop: a@example.org -> a@example.org"),
+        ({"dns": {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "k"}},
+         "mail_dns.key_secret is needed by mail_dns.backend 'rfc2136'"),
+        ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "
+         "to answer the challenge (RFC 8555 section 8.4)"),
+        ({"filter": {"junk": 20}}, "mail_filter.junk 20 must be below mail_filter.reject 15: nothing would land in Junk"),
+        ({"filter": {"trusted": "198.51.100.1/24"}},
+         "mail_filter.trusted '198.51.100.1/24' is not a network in CIDR form: 198.51.100.1/24 has host bits set"),
+    ],
+)
+def test_broken_rules_name_variable_value_and_rule(changes, text):
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(**changes))
+    assert str(error.value) == f"one rule is broken:\n- {text}"
+
+
+def test_all_broken_rules_are_reported_together():
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(mta="exim", user={}, filter={"junk": 99}))
+    assert str(error.value).startswith("3 rules are broken:\n- ")
+
+
+@pytest.mark.parametrize("prefix", ["$2a$", "$2y$", "$2b$"])
+def test_bcrypt_forms_become_one(prefix):
+    model = _model.normalise(given(users={"me@example.org": {"password_hash": prefix + HASH[4:]}}))
+    assert model["users"]["me@example.org"]["password_hash"] == HASH
+
+
+@pytest.mark.parametrize("value", ["", None, "secret", "$6$salt$hash", "$2x$12$" + "a" * 53, "$2b$12$" + "a" * 52, "$2b$03$" + "a" * 53])
+def test_other_hashes_are_refused_and_not_shown(value):
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(users={"me@example.org": {"password_hash": value}}))
+    assert "mail_users['me@example.org'].password_hash is not a bcrypt hash" in str(error.value)
+    assert not value or value not in str(error.value)
+
+
+def test_too_many_spf_lookups_are_found_before_anything_changes():
+    terms = [f"include:spf{number}.example.net" for number in range(11)]
+    with pytest.raises(MailError, match="RFC 7208"):
+        _model.normalise(given(domains={"example.org": {"spf": {"terms": terms}}}))
+
+
+@pytest.mark.parametrize(("text", "expected"), [(0, 0), (5, 5), ("500M", 500 * 1024**2), ("2 GiB", 2 * 1024**3), ("1k", 1024), ("7", 7)])
+def test_sizes(text, expected):
+    assert _model.size(text, "quota") == expected
+
+
+def test_a_user_of_the_role_name_is_not_hidden_by_the_role_alias():
+    model = _model.normalise(given(users={**user(), "abuse@example.org": {"password_hash": HASH}}))
+    assert "abuse@example.org" not in model["aliases"]
+
+
+def test_a_copy_kept_at_home_is_no_loop():
+    model = _model.normalise(given(aliases={"me@example.org": ["me@example.org", "me@example.net"]}))
+    assert model["aliases"]["me@example.org"] == ["me@example.org", "me@example.net"]
+
+
+def test_ten_thousand_aliases_in_a_chain_are_walked_without_recursion():
+    aliases = {f"a{number}@example.org": f"a{number + 1}@example.org" for number in range(10000)}
+    aliases["a10000@example.org"] = "me@example.org"
+    assert len(_model.normalise(given(aliases=aliases))["aliases"]) == 10001 + len(_model.ROLE_NAMES)
+
+
+def test_delivery_tables():
+    model = _model.normalise(
+        given(
+            domains={"example.org": {"catch_all": "me@example.org"}, "example.net": {}},
+            users={**user(senders=["news@example.net"]), "you@example.org": {"password_hash": HASH}},
+            aliases={"info@example.org": ["you@example.org", "out@example.com"]},
+        )
+    )
+    tables = _delivery.delivery(model)
+    assert tables["domains"] == ["example.net", "example.org"]
+    assert tables["mailboxes"] == ["me@example.org", "you@example.org"]
+    assert tables["aliases"]["@example.org"] == ["me@example.org"]
+    assert tables["aliases"]["you@example.org"] == ["you@example.org"]
+    assert tables["senders"]["news@example.net"] == ["me@example.org"]
+    assert tables["senders"]["info@example.org"] == ["you@example.org"]
+    assert "you@example.org" in tables["senders"] and tables["senders"]["you@example.org"] == ["you@example.org"]
+    assert tables["system"]["postmaster"] == ["me@example.org"]
+
+
+def test_records_of_a_domain():
+    records = _records.plan(_model.normalise(given()), {"example.org": {"name": "s1._domainkey.example.org", "value": "v=DKIM1; p=AA=="}})
+    found = {(record["purpose"], record["name"]): record["values"] for record in records}
+    assert found == {
+        ("MX", "example.org"): ["10 mail.example.org."],
+        ("SPF", "example.org"): ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all"],
+        ("DKIM", "s1._domainkey.example.org"): ["v=DKIM1; p=AA=="],
+        ("DMARC", "_dmarc.example.org"): ["v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"],
+        ("SPF of the greeting", "mail.example.org"): ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"],
+    }
+
+
+def test_the_report_is_zone_file_text():
+    records = _records.plan(_model.normalise(given()))
+    text = _records.report(records)
+    assert "; MX\nexample.org. 3600 IN MX 10 mail.example.org.\n" in text
+    assert '_dmarc.example.org. 3600 IN TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"' in text
