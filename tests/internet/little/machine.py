@@ -1,0 +1,363 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Processes, namespaces, mounts and systemd-nspawn. Everything here can be found again, and ended, without a pid file."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+
+from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, RUN, STATE, Host, ipv4, ipv6
+
+NETNS = pathlib.Path("/run/netns") / NAMESPACE
+GROUP = "postmaster-mail-internet"  # our control group, one child per machine
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, inside: bool = False) -> subprocess.CompletedProcess[str]:
+    """Run a command, in the namespace if ``inside``; a failure ends the program with the command's own words."""
+    words = [str(word) for word in argv]
+    if inside:
+        words = ["nsenter", f"--net={NETNS}", *words]
+    source = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}, **source)
+    if check and done.returncode:
+        raise SystemExit(f"internet: {' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return done
+
+
+@contextlib.contextmanager
+def lock(name: str, shared: bool = False) -> Iterator[None]:
+    """Hold a lock that dies with this process."""
+    RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with open(RUN / f"{name}.lock", "w", encoding="ascii") as handle:
+        fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+        yield
+
+
+def wait_for(what: str, test, timeout: float = 60, pause: float = 0.05):
+    """Return the first true result of ``test``; asked again until the time is up."""
+    end = time.monotonic() + timeout
+    while True:
+        found = test()
+        if found:
+            return found
+        if time.monotonic() > end:
+            raise SystemExit(f"internet: waited {timeout:.0f} s in vain for {what}")
+        time.sleep(pause)
+
+
+# Processes
+
+def processes(marker: str, program: str | None = None) -> list[int]:
+    """Return the processes that have ``marker`` in one of their arguments and run ``program``."""
+    found = []
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
+            if any(marker in word for word in words[1:]) and (program is None or os.path.basename(words[0]) == program):
+                found.append(int(entry.name))
+    return found
+
+
+def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str | None = None, inside: bool = False) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one and its shell."""
+    words = [str(word) for word in argv]
+    if inside:
+        words = ["nsenter", f"--net={NETNS}", *words]
+    if group:
+        # The shell enters the control groups first, so that no moment exists in which a child is outside of them.
+        paths = [str(path / "cgroup.procs") for path in control_groups(group)]
+        words = ["sh", "-c", 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"', "sh", *paths, "--", *words]
+    environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
+    with open(log, "ab") as output:
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", env=environment)
+
+
+def end(pids: Sequence[int], patience: float = 5) -> None:
+    """End processes: ask, wait, then insist."""
+    left = list(pids)
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for pid in left:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        until = time.monotonic() + patience
+        while left and time.monotonic() < until:
+            left = [pid for pid in left if _alive(pid)]
+            time.sleep(0.02)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return (pathlib.Path("/proc") / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+# Control groups: one per machine, so that its processes are found and ended together.
+
+def _hierarchies() -> list[pathlib.Path]:
+    """Return the mount points of the unified hierarchy and of systemd's own, where there are such."""
+    found = []
+    for line in pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        _device, point, kind, options = line.split()[:4]
+        if (kind == "cgroup2" or (kind == "cgroup" and "name=systemd" in options.split(","))) and point.startswith("/sys/fs/cgroup"):
+            found.append(pathlib.Path(point))
+    return found
+
+
+def control_groups(name: str) -> list[pathlib.Path]:
+    """Return (and make) the control groups of a machine."""
+    found = []
+    for top in _hierarchies():
+        path = top / GROUP / name
+        path.mkdir(parents=True, exist_ok=True)
+        found.append(path)
+    return found
+
+
+def _members(path: pathlib.Path) -> list[int]:
+    pids: list[int] = []
+    for listing in path.rglob("cgroup.procs"):
+        with contextlib.suppress(OSError):
+            pids += [int(line) for line in listing.read_text(encoding="ascii").split() if line != "0"]
+    return pids
+
+
+def group_names() -> list[str]:
+    """Return the machines that have control groups."""
+    return sorted({path.name for top in _hierarchies() if (top / GROUP).is_dir() for path in (top / GROUP).iterdir() if path.is_dir()})
+
+
+def members(name: str) -> list[int]:
+    """Return all processes of a machine, its nspawn included."""
+    return [pid for top in _hierarchies() for pid in _members(top / GROUP / name)]
+
+
+def stop(name: str) -> None:
+    """End all processes of a machine at once, as a power cut would."""
+    def killed() -> bool:
+        pids = set(members(name))
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        return not pids
+
+    for top in _hierarchies():
+        with contextlib.suppress(OSError):
+            (top / GROUP / name / "cgroup.kill").write_text("1", encoding="ascii")
+    wait_for(f"the end of {name}'s processes", killed, 20, 0.02)
+    for top in _hierarchies():
+        path = top / GROUP / name
+        if path.is_dir():
+            for directory in sorted((entry for entry in path.rglob("*") if entry.is_dir()), reverse=True):
+                with contextlib.suppress(FileNotFoundError):
+                    directory.rmdir()
+            wait_for(f"control group of {name}", lambda p=path: _rmdir(p), 10, 0.02)
+
+
+def _rmdir(path: pathlib.Path) -> bool:
+    try:
+        path.rmdir()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+# Network
+
+@contextlib.contextmanager
+def inside_network() -> Iterator[None]:
+    """Sockets opened in this block belong to the little internet."""
+    with open("/proc/self/ns/net", "rb") as outside, open(NETNS, "rb") as inner:
+        if _LIBC.setns(inner.fileno(), 0x40000000):
+            raise OSError(ctypes.get_errno(), f"cannot enter {NETNS}")
+        try:
+            yield
+        finally:
+            _LIBC.setns(outside.fileno(), 0x40000000)
+
+
+def network() -> None:
+    """Make the namespace, its bridge and the controller's addresses, and the way to packages."""
+    with lock("network"):
+        if not NETNS.exists():
+            run("ip", "netns", "add", NAMESPACE)
+        if run("ip", "link", "show", BRIDGE, check=False, inside=True).returncode:
+            # Forwarding is on only so that a packet for the outer world is refused at once instead of lost.
+            run("sysctl", "-q", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1", "net.ipv6.conf.default.accept_dad=0",
+                "net.ipv6.conf.default.accept_ra=0", "net.ipv4.icmp_ratelimit=0", inside=True)
+            steps = ["link set lo up", f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0", f"link set {BRIDGE} up"]
+            for number in CLIENTS:
+                steps += [f"address add {ipv4(number)}/24 dev {BRIDGE}", f"address add {ipv6(number)}/64 dev {BRIDGE} nodad"]
+            steps += ["route add unreachable default", "-6 route add unreachable default"]
+            # All but the first are for those who ask for them by name.
+            steps += [f"address change {ipv6(number)}/64 dev {BRIDGE} nodad preferred_lft 0" for number in CLIENTS if number != 1]
+            for step in steps:
+                run("ip", *step.split(), inside=True)
+        resolv = "".join(f"nameserver {address}\n" for address in (ipv4(2), ipv6(2))) + "options timeout:2 attempts:2\n"
+        (RUN / "resolv.conf").write_text(resolv, encoding="ascii")
+        _proxy()
+
+
+def _proxy() -> None:
+    """Packages come through a caching proxy outside and two relays over a socket; there is no other way out."""
+    configuration = RUN / "squid.conf"
+    link = RUN / "proxy.sock"
+    spool = STATE.parent / "proxy"
+    spool.mkdir(parents=True, exist_ok=True)
+    shutil.chown(spool, "proxy", "proxy")
+    if not processes(str(configuration), "squid"):
+        configuration.write_text(
+            f"""http_port 127.0.0.1:{PROXY_PORT}
+acl local src 127.0.0.1
+acl mirrors dstdomain .debian.org
+http_access allow local mirrors
+http_access deny all
+cache_dir ufs {spool} 6000 16 64
+cache_mem 64 MB
+maximum_object_size 300 MB
+# A package never changes under its name; an index named by its digest neither.
+refresh_pattern \\.deb$ 129600 100% 129600 override-expire
+refresh_pattern by-hash/ 129600 100% 129600 override-expire
+refresh_pattern . 0 20% 60
+visible_hostname packages.test
+pid_filename none
+access_log none
+cache_log {RUN}/squid.log
+cache_store_log none
+pinger_enable off
+netdb_filename none
+shutdown_lifetime 1 second
+cache_effective_user proxy
+coredump_dir {spool}
+""", encoding="ascii")
+        log = RUN / "squid.log"
+        log.touch()
+        shutil.chown(log, "proxy", "proxy")
+        if not (spool / "00").is_dir():
+            run("squid", "-N", "-z", "-f", configuration)
+        background(["squid", "-N", "-f", configuration], RUN / "squid.out")
+    if not processes(f"UNIX-LISTEN:{link}", "socat"):
+        link.unlink(missing_ok=True)
+        background(["socat", f"UNIX-LISTEN:{link},fork,mode=600", f"TCP:127.0.0.1:{PROXY_PORT}"], RUN / "socat.out")
+    if not processes(f"UNIX-CONNECT:{link}", "socat"):
+        background(["socat", f"TCP-LISTEN:{PROXY_PORT},bind={ipv4(1)},fork,reuseaddr", f"UNIX-CONNECT:{link}"], RUN / "socat.out", inside=True)
+    wait_for(f"the package proxy (see {RUN}/squid.log)", _proxy_answers, 30)
+
+
+def _proxy_answers() -> bool:
+    with contextlib.suppress(OSError):
+        with inside_network():
+            connection = socket.create_connection((ipv4(1), PROXY_PORT), 2)
+        with connection:
+            connection.sendall(b"GET http://nowhere.invalid/ HTTP/1.0\r\n\r\n")
+            return connection.recv(12).startswith(b"HTTP/1.")
+    return False
+
+
+def banner(address: str, port: int, expected: bytes) -> bool:
+    """Tell whether a server inside greets with the expected words."""
+    with contextlib.suppress(OSError):
+        with inside_network():
+            connection = socket.create_connection((address, port), 1)
+        with connection:
+            connection.settimeout(3)
+            return connection.recv(64).startswith(expected)
+    return False
+
+
+# Machines
+
+def mounted(path: pathlib.Path) -> bool:
+    """Tell whether something is mounted at this path."""
+    return any(line.split()[1] == str(path) for line in pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines())
+
+
+def running(host: Host) -> bool:
+    """Tell whether the machine's nspawn is there."""
+    return bool(processes(str(host.root), "systemd-nspawn"))
+
+
+def mount(host: Host, lower: Sequence[pathlib.Path]) -> None:
+    """Lay a fresh, empty layer over the base trees. Nothing is synced to disk: these machines are made to be lost."""
+    for name in ("upper", "work", "root"):
+        (host.directory / name).mkdir(parents=True)
+    layers = ":".join(str(path) for path in lower)
+    options = f"lowerdir={layers},upperdir={host.directory}/upper,workdir={host.directory}/work"
+    if run("mount", "-t", "overlay", "overlay", "-o", options + ",volatile", host.root, check=False).returncode:
+        run("mount", "-t", "overlay", "overlay", "-o", options, host.root)
+
+
+def start(host: Host) -> None:
+    """Boot the machine whose tree is mounted."""
+    child = background(["systemd-nspawn", "--quiet", "-D", host.root, "--boot", "--register=no", "--keep-unit", f"--network-bridge={BRIDGE}",
+                "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", "-M", host.name],
+               host.directory / "console.log", group=host.name, inside=True)
+    wait_for(f"{host.name} to start", lambda: members(host.name) or child.poll() is not None, 10)
+
+
+def wait_ready(host: Host) -> None:
+    """Wait until the machine greets over SSH on both families."""
+    for address in (ipv4(host.number), ipv6(host.number)):
+        def ready(address: str = address) -> bool:
+            if not members(host.name):
+                raise SystemExit(f"internet: {host.name} has stopped; its console said:\n" + console(host))
+            return banner(address, 22, b"SSH-2.0-")
+        wait_for(f"SSH on {host.name} ({address})", ready, 90)
+
+
+def console(host: Host) -> str:
+    """Return the end of what the machine has printed."""
+    with contextlib.suppress(OSError):
+        return (host.directory / "console.log").read_text(encoding="utf-8", errors="replace")[-3000:]
+    return ""
+
+
+def destroy(name: str) -> None:
+    """Remove a machine and all that it has written, whatever state it is in."""
+    directory = HOSTS / name
+    stop(name)
+    end(processes(str(directory / "root"), "systemd-nspawn"))
+    while mounted(directory / "root"):
+        wait_for(f"{directory}/root to be free", lambda: run("umount", directory / "root", check=False).returncode == 0, 10, 0.1)
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def close_connections(host: Host) -> None:
+    """Cut the controller's connections to a machine, so that no multiplexed SSH session leads to a dead one."""
+    for address in (ipv4(host.number), ipv6(host.number)):
+        run("ss", "-K", "dst", address, check=False, inside=True)
+
+
+def remove_network() -> None:
+    """End all that lives in the namespace, then the proxy, then the namespace."""
+    if NETNS.exists():
+        family = set()
+        pid = os.getpid()
+        while pid > 1:
+            family.add(pid)
+            pid = int((pathlib.Path("/proc") / str(pid) / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+        inner = [int(pid) for pid in run("ip", "netns", "pids", NAMESPACE, check=False).stdout.split()]
+        end([pid for pid in inner if pid not in family])
+    end(processes(str(RUN / "proxy.sock"), "socat"))
+    end(processes(str(RUN / "squid.conf"), "squid"))
+    if NETNS.exists():
+        run("ip", "netns", "del", NAMESPACE)
+    for top in _hierarchies():
+        _rmdir(top / GROUP)
