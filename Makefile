@@ -1,0 +1,28 @@
+# Two commands do all of it on a Debian machine, as root: `make demo` and `make test`. README.md says more.
+# Each of them first calls tests/setup, which installs what is missing; what they cache is in /var/cache/postmaster-mail.
+SHELL := /bin/bash
+CACHE := $(or $(POSTMASTER_MAIL_CACHE),/var/cache/postmaster-mail)
+.DEFAULT_GOAL := help
+.PHONY: help demo demo-down test lint unit integration molecule bench clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z -]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 48
+
+demo:  ## build a mail server in the little internet, send mail both ways, print its promises; leaves it up
+	tests/setup
+	tests/demo/run
+
+demo-down:  ## take the demo's hosts and network down
+	tests/setup
+	tests/internet/internet down
+
+test:  ## everything that is tested; KEEP=1 leaves the hosts up
+	tests/test
+
+lint unit integration molecule bench:  ## one part of `make test`, and the benchmark
+	tests/test $@
+
+clean:  ## take everything down and delete what the commands above have cached
+	if [ -e $(CACHE)/venv-oldest/.stamp ]; then tests/internet/internet down; fi
+	cd $(CACHE) 2>/dev/null && rm -rf venv-oldest venv-newest collections ansible-home ruff internet hosts base proxy .setup.lock .test.lock || true
+	rmdir $(CACHE) 2>/dev/null || true
