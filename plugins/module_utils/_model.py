@@ -410,12 +410,12 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
 
 
 def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any]) -> dict[str, Any]:
-    options = problems.mapping(given, "mail_certificates", ("method", "email", "directory", "ca_file", "names", "key", "chain"))
+    options = problems.mapping(given, "mail_certificates", ("method", "email", "directory", "ca", "names", "key", "chain"))
     result = {
         "method": problems.choice(options.get("method", "acme-http"), "mail_certificates.method", CERTIFICATE_METHODS),
         "email": options.get("email"),
         "directory": options.get("directory"),
-        "ca_file": options.get("ca_file"),
+        "ca": options.get("ca"),
         "names": [
             name
             for text in problems.strings(options.get("names"), "mail_certificates.names")

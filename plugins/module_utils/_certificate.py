@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Certificates and their keys, as PEM text: what a pair is good for, and how a stand-in is made."""
+
+from __future__ import annotations
+
+import datetime
+import traceback
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+try:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import rsa
+    from cryptography.x509.oid import NameOID
+
+    CRYPTOGRAPHY_ERROR = None
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+
+#: Marks what this collection made itself, so that nobody's own self-signed certificate is ever remade.
+_STAND_IN = "postmaster.mail stand-in"
+_DAY = datetime.timedelta(days=1)
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None)
+
+
+def _not_after(certificate: Any) -> datetime.datetime:
+    """The end of validity in UTC, without a zone: cryptography 38 has no other form, 50 warns of this one."""
+    aware = getattr(certificate, "not_valid_after_utc", None)
+    return aware.replace(tzinfo=None) if aware is not None else certificate.not_valid_after
+
+
+def load_key(text: bytes, where: str) -> Any:
+    """Return the private key in PEM.
+
+    :raises MailError: not a key, or an encrypted one, which no service could read at its start
+    """
+    try:
+        return serialization.load_pem_private_key(text, password=None)
+    except TypeError as exc:
+        raise MailError(f"{where} holds an encrypted private key; services cannot ask for its passphrase") from exc
+    except (ValueError, UnsupportedAlgorithm) as exc:
+        raise MailError(f"{where} holds no private key in PEM") from exc
+
+
+def load_leaf(text: bytes, where: str) -> Any:
+    """Return the first certificate of a chain in PEM.
+
+    :raises MailError: there is none
+    """
+    try:
+        return x509.load_pem_x509_certificate(text)
+    except ValueError as exc:
+        raise MailError(f"{where} holds no certificate in PEM") from exc
+
+
+def names(certificate: Any) -> list[str]:
+    """Return the DNS names of a certificate (RFC 5280 section 4.2.1.6), lower case."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in extension.value.get_values_for_type(x509.DNSName)]
+
+
+def covers(certificate: Any, name: str) -> bool:
+    """Whether a certificate names a host; a wildcard stands for exactly one leftmost label (RFC 9525 section 6.3)."""
+    return any(found in (name, "*." + name.partition(".")[2]) for found in names(certificate))
+
+
+def matches(key: Any, certificate: Any) -> bool:
+    """Whether the certificate is that of the key."""
+    form = (serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return key.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
+
+
+def is_stand_in(certificate: Any) -> bool:
+    """Whether this collection made the certificate itself."""
+    found = certificate.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return any(attribute.value == _STAND_IN for attribute in found)
+
+
+def new_key() -> Any:
+    """Return a new RSA key of 2048 bits: every mail server that speaks TLS can check it."""
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def key_text(key: Any) -> bytes:
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def stand_in(key: Any, wanted: list[str], days: int = 3650) -> bytes:
+    """Return a self-signed certificate in PEM, for services to start with until a real one exists."""
+    subject = x509.Name(
+        [x509.NameAttribute(NameOID.COMMON_NAME, wanted[0][:64]), x509.NameAttribute(NameOID.ORGANIZATION_NAME, _STAND_IN)]
+    )
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(_now() - _DAY)
+        .not_valid_after(_now() + days * _DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name) for name in wanted]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def facts(certificate: Any, wanted: list[str]) -> dict[str, Any]:
+    """What a run wants to know of a certificate: names, stand-in or not, end, fingerprint."""
+    end = _not_after(certificate)
+    return {
+        "names": names(certificate),
+        "missing_names": [name for name in wanted if not covers(certificate, name)],
+        "stand_in": is_stand_in(certificate),
+        "not_after": end.isoformat() + "Z",
+        "days_left": (end - _now()).days,
+        "fingerprint": certificate.fingerprint(hashes.SHA256()).hex(),
+    }
+
+
+def check_pair(key: Any, certificate: Any, wanted: list[str], where: str) -> None:
+    """Refuse a pair that a service could not use.
+
+    :raises MailError: key and certificate do not belong together, the certificate has ended, or a name is missing
+    """
+    if not matches(key, certificate):
+        raise MailError(f"{where}: the private key is not that of the certificate")
+    if _not_after(certificate) <= _now():
+        raise MailError(f"{where}: the certificate ended at {_not_after(certificate).isoformat()}Z")
+    missing = [name for name in wanted if not covers(certificate, name)]
+    if missing:
+        raise MailError(f"{where}: the certificate does not name {', '.join(missing)}; it names {', '.join(names(certificate)) or 'nothing'}")

@@ -1,0 +1,215 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tls_certificate
+short_description: Have a TLS key and certificate where services expect them
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Makes sure that a private key and a certificate chain exist at two fixed paths, so that services can be configured and
+    started before the real certificate has been issued.
+  - Without a source, a self-signed stand-in is made where there is nothing; a certificate that somebody else made or that an
+    authority issued is never replaced. With a source, a pair of the user's own is checked and put in place.
+  - The private key is kept when a stand-in is remade.
+extends_documentation_fragment:
+  - postmaster.mail.attributes.changes
+requirements:
+  - cryptography >= 38 on the host
+options:
+  key:
+    description: Where the private key belongs, in PEM.
+    type: path
+    required: true
+  chain:
+    description: Where the certificate and its chain belong, in PEM.
+    type: path
+    required: true
+  names:
+    description: The names that the certificate must carry, the server's own first.
+    type: list
+    elements: str
+    required: true
+  source_key:
+    description: A private key of the user's own, as PEM text or as a path on the host.
+    type: str
+  source_chain:
+    description: The certificate of O(source_key) with its chain, as PEM text or as a path on the host.
+    type: str
+  owner:
+    description: Owner of both files.
+    type: str
+    default: root
+  group:
+    description: Group of both files.
+    type: str
+  mode:
+    description: Mode of the private key; the chain is always readable by all.
+    type: str
+    default: "0600"
+"""
+
+EXAMPLES = r"""
+- name: Something to start with, until the authority has issued the real one
+  postmaster.mail.tls_certificate:
+    key: /etc/ssl/postmaster-mail/mail.example.org.key
+    chain: /etc/ssl/postmaster-mail/mail.example.org.pem
+    names: [mail.example.org]
+
+- name: A certificate of our own
+  postmaster.mail.tls_certificate:
+    key: /etc/ssl/postmaster-mail/mail.example.org.key
+    chain: /etc/ssl/postmaster-mail/mail.example.org.pem
+    names: [mail.example.org]
+    source_key: /root/wildcard.key
+    source_chain: /root/wildcard.pem
+"""
+
+RETURN = r"""
+stand_in:
+  description: Whether the certificate in place is a self-signed one that this module made.
+  type: bool
+  returned: success
+names:
+  description: The names in the certificate.
+  type: list
+  elements: str
+  returned: success
+missing_names:
+  description: Those of O(names) that the certificate does not cover.
+  type: list
+  elements: str
+  returned: success
+not_after:
+  description: When the certificate ends, in UTC and ISO 8601.
+  type: str
+  returned: success
+days_left:
+  description: Whole days until then.
+  type: int
+  returned: success
+fingerprint:
+  description: SHA-256 of the certificate, in hexadecimal digits.
+  type: str
+  returned: success
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _names
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def read(path):
+    """Return the bytes of a file, or C(None) where there is none."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except FileNotFoundError:
+        return None
+
+
+def source(text, option):
+    """Return the PEM bytes that an option gives, as text or by a path."""
+    if text.lstrip().startswith("-----BEGIN "):
+        return text.strip().encode() + b"\n"
+    found = read(text)
+    if found is None:
+        raise MailError(f"{option} {text!r} does not exist on the host")
+    return found
+
+
+def plan(params, wanted):
+    """Return (key text, chain text) as they have to be; what is kept is returned as it is."""
+    key, chain = read(params["key"]), read(params["chain"])
+    if params["source_key"]:
+        key, chain = source(params["source_key"], "source_key"), source(params["source_chain"], "source_chain")
+        _certificate.check_pair(
+            _certificate.load_key(key, "source_key"), _certificate.load_leaf(chain, "source_chain"), wanted, "source_key and source_chain"
+        )
+        return key, chain
+    if key is None and chain is not None:
+        raise MailError(f"chain {params['chain']!r} exists but key {params['key']!r} does not: restore the key or remove the chain")
+    private = _certificate.new_key() if key is None else _certificate.load_key(key, f"key {params['key']!r}")
+    if chain is not None:
+        leaf = _certificate.load_leaf(chain, f"chain {params['chain']!r}")
+        if not _certificate.matches(private, leaf):
+            raise MailError(f"key {params['key']!r} is not that of chain {params['chain']!r}: restore the pair or remove both")
+        facts = _certificate.facts(leaf, wanted)
+        if not facts["stand_in"] or (not facts["missing_names"] and facts["days_left"] > 30):
+            return key, chain
+    return (_certificate.key_text(private) if key is None else key), _certificate.stand_in(private, wanted)
+
+
+def describe(text, wanted):
+    """Return what a diff says of a certificate: facts, never the text of a key."""
+    if text is None:
+        return ""
+    try:
+        facts = _certificate.facts(_certificate.load_leaf(text, "chain"), wanted)
+    except MailError as exc:
+        return f"{exc}\n"
+    return f"names {', '.join(facts['names'])}\nnot after {facts['not_after']}\nsha256 {facts['fingerprint']}\n"
+
+
+def write(module, path, text, mode):
+    """Put one file in place through a temporary one, with owner and mode before the name; return whether it changed."""
+    changed = read(path) != text
+    if changed and not module.check_mode:
+        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(text)
+        attributes(module, temporary, mode)
+        module.atomic_move(temporary, path, keep_dest_attrs=False)
+    if os.path.exists(path):
+        changed = attributes(module, path, mode) or changed
+    return changed
+
+
+def attributes(module, path, mode):
+    changed = module.set_owner_if_different(path, module.params["owner"], False)
+    changed = module.set_group_if_different(path, module.params["group"], changed)
+    return module.set_mode_if_different(path, mode, changed)
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "key": {"type": "path", "required": True, "no_log": False},
+            "chain": {"type": "path", "required": True},
+            "names": {"type": "list", "elements": "str", "required": True},
+            "source_key": {"type": "str", "no_log": True},
+            "source_chain": {"type": "str"},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str"},
+            "mode": {"type": "str", "default": "0600"},
+        },
+        required_together=[("source_key", "source_chain")],
+        supports_check_mode=True,
+    )
+    if _certificate.CRYPTOGRAPHY_ERROR:
+        module.fail_json(msg=missing_required_lib("cryptography"), exception=_certificate.CRYPTOGRAPHY_ERROR)
+    params = module.params
+    try:
+        wanted = [_names.domain_name(name, "names") for name in params["names"]]
+        before = read(params["chain"])
+        key, chain = plan(params, wanted)
+        result = _certificate.facts(_certificate.load_leaf(chain, "chain"), wanted)
+    except MailError as exc:
+        module.fail_json(msg=str(exc))
+    directory = os.path.dirname(params["key"])
+    if not os.path.isdir(directory) and not module.check_mode:
+        os.makedirs(directory, 0o755)
+    changed = write(module, params["key"], key, params["mode"])
+    changed = write(module, params["chain"], chain, "0644") or changed
+    module.exit_json(changed=changed, diff={"before": describe(before, wanted), "after": describe(chain, wanted)}, **result)
+
+
+if __name__ == "__main__":
+    main()
