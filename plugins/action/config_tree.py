@@ -1,0 +1,194 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The controller's half of config_tree: render the template tree, and send all of it in one module call."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import lookup_loader
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+class ActionModule(ActionBase):
+    """Render, pack, send."""
+
+    TRANSFERS_FILES = False
+
+    def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        result = super().run(tmp, task_vars)
+        del tmp
+        _checked, options = self.validate_argument_spec(rules.ARGUMENT_SPEC)
+        variables = dict(task_vars or {})
+        try:
+            files = self._files(options, variables)
+        except MailError as exc:
+            raise AnsibleActionFail(str(exc)) from exc
+        arguments = {name: value for name, value in self._task.args.items() if name != "extra"}
+        arguments["_tree"] = rules.pack(files, bool(self._task.diff))
+        result.update(self._execute_module(module_name="postmaster.mail.config_tree", module_args=arguments, task_vars=task_vars))
+        return result
+
+    def _files(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, bytes]:
+        """Return path and content of every file wanted. Whatever can be refused is refused before anything is rendered."""
+        rules.tree_id(options["id"])
+        rules.octal_mode(options["mode"], "mode")
+        rules.check_modes(options["modes"])
+        try:
+            root = os.path.realpath(self._find_needle("templates", options["src"]))
+        except AnsibleError as exc:
+            raise AnsibleActionFail(f"src {options['src']!r} is not found: {exc}") from exc
+        if not os.path.isdir(root):
+            raise AnsibleActionFail(f"src {options['src']!r} must be a directory: {root}")
+
+        sources: dict[str, str | None] = {}
+        for name, source in tree_files(root):
+            path = rules.relative_path(name[:-3] if name.endswith(".j2") else name, "template")
+            if path in sources:
+                raise MailError(f"{path!r} has two sources in src: {sources[path]} and {source}")
+            sources[path] = source
+        for name in options["extra"]:
+            path = rules.relative_path(name, "extra")
+            if path in sources:
+                raise MailError(f"{path!r} has two sources: extra and {sources[path] or 'extra'}")
+            if not isinstance(options["extra"][name], str):
+                raise MailError(f"extra {name!r} must be text, not {type(options['extra'][name]).__name__}")
+            sources[path] = None
+        for option in ("secret", "exclude", "modes"):
+            unknown = rules.unknown_names(options[option], sources)
+            if unknown:
+                raise MailError(f"{option} {unknown[0]!r} is neither in src nor in extra; only a pattern, with a *, may match nothing")
+
+        texts = {rules.relative_path(name, "extra"): text for name, text in options["extra"].items()}
+        search = [root, *variables.get("ansible_search_path", [])]
+        lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
+        files: dict[str, bytes] = {}
+        for path, source in sources.items():
+            if rules.matches(path, options["exclude"]):
+                continue
+            if source is None:
+                files[path] = str(texts[path]).encode("utf-8")
+            elif source.endswith(".j2"):
+                files[path] = self._render(lookup, source, {**variables, "ansible_search_path": search})
+            else:
+                files[path] = self._read(source)
+        return files
+
+    def _read(self, source: str) -> bytes:
+        real = self._loader.get_real_file(source)  # decrypts what ansible-vault encrypted
+        try:
+            with open(real, "rb") as stream:
+                return stream.read()
+        finally:
+            self._loader.cleanup_tmp_file(real)
+
+    def _render(self, lookup: Any, source: str, variables: dict[str, Any]) -> bytes:
+        try:
+            text = lookup.run([source], variables=variables, trim_blocks=True)[0]
+        except Exception as exc:
+            where = self._where(source, exc, variables)
+            raise AnsibleActionFail(f"{source}{where}: {getattr(exc, 'message', None) or exc}") from exc
+        # A template that is one expression and nothing else gives the expression's own type.
+        return b"" if text is None else str(text).encode("utf-8")
+
+    def _where(self, source: str, exc: BaseException, variables: dict[str, Any]) -> str:
+        """Return the line of a template that an error is about, as far as it can be found.
+
+        Jinja's own line numbers are there for syntax errors only; undefined values surface when rendering is over. So look for
+        the name in the message, and then for the variables that give the same error when they are used alone.
+        """
+        cause: BaseException | None = exc
+        while cause is not None:
+            line = getattr(cause, "lineno", None)
+            if isinstance(line, int):
+                return f", line {line}"
+            cause = cause.__cause__ or cause.__context__
+        message = str(getattr(exc, "message", None) or exc)
+        texts = self._with_partials(source, variables)
+        names = re.findall(r"'([A-Za-z_][A-Za-z0-9_]*)'", message)
+        for name in reversed(names):
+            found = _lines_with(texts, [name])
+            if found:
+                return _told(found, source)
+        used = {word for text in texts.values() for words in _expressions(text).values() for word in words}
+        guilty = []
+        for word in sorted(used & set(variables)):
+            try:
+                self._templar.copy_with_new_env(available_variables=variables).template(variables[word])
+            except Exception as again:
+                if (str(getattr(again, "message", None) or again)) in message:
+                    guilty.append(word)
+        return _told(_lines_with(texts, guilty), source)
+
+    def _with_partials(self, source: str, variables: Mapping[str, Any]) -> dict[str, str]:
+        texts: dict[str, str] = {}
+        pending = [source]
+        while pending:
+            path = pending.pop()
+            if path in texts:
+                continue
+            with open(path, encoding="utf-8", errors="replace") as stream:
+                texts[path] = stream.read()
+            folders = [os.path.dirname(source)]
+            folders += [os.path.join(top, sub) for top in variables.get("ansible_search_path", []) for sub in ("templates", "")]
+            for name in re.findall(r"{%-?\s*(?:include|import|from|extends)\s+['\"]([^'\"]+)", texts[path]):
+                pending += [found for folder in folders if os.path.isfile(found := os.path.join(folder, name))][:1]
+        return texts
+
+
+def tree_files(root: str) -> Iterator[tuple[str, str]]:
+    """Yield (path below the root, file) of every file to install, in order.
+
+    :raises MailError: a symbolic link that leads out of the tree or round in circles, or something that is not a file
+    """
+
+    def walk(folder: str, above: str, seen: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+        for name in sorted(os.listdir(folder)):
+            if name.startswith("_"):
+                continue
+            source, path = os.path.join(folder, name), above + name
+            real = os.path.realpath(source)
+            if real != root and not real.startswith(root + os.sep):
+                raise MailError(f"template {path!r} is a symbolic link that leads out of src, to {real}")
+            if os.path.isdir(source):
+                if real in seen:
+                    raise MailError(f"template {path!r} is a symbolic link that leads round in circles")
+                yield from walk(source, path + "/", (*seen, real))
+            elif os.path.isfile(source):
+                yield path, source
+            else:
+                raise MailError(f"template {path!r} is neither a file nor a directory")
+
+    yield from walk(root, "", (root,))
+
+
+def _expressions(text: str) -> dict[int, set[str]]:
+    """Return line number → words in the Jinja expressions and statements of a template."""
+    found: dict[int, set[str]] = {}
+    for match in re.finditer(r"{[{%](.*?)[%}]}", text, re.DOTALL):
+        first = text.count("\n", 0, match.start(1)) + 1
+        for number, line in enumerate(match.group(1).split("\n"), first):
+            found.setdefault(number, set()).update(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", line))
+    return found
+
+
+def _lines_with(texts: Mapping[str, str], names: list[str]) -> list[tuple[str, int]]:
+    return [(path, number) for path, text in texts.items() for number, words in sorted(_expressions(text).items()) if words & set(names)]
+
+
+def _told(found: list[tuple[str, int]], source: str) -> str:
+    if not found:
+        return ""
+    path = found[0][0]
+    numbers = ", ".join(str(number) for place, number in found if place == path)
+    via = "" if path == source else f" (included: {path})"
+    return f"{via}, line {numbers}"

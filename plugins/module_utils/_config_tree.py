@@ -1,0 +1,1094 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Put a tree of configuration files in place on this host: plan, stage, validate, swap, and recover a killed swap.
+
+The order of a run, and what a kill at each point leaves for the next run:
+
+1. plan: look at the live files, decide on a list of steps (nothing written);
+2. stage: a 0700 directory ``.postmaster-mail-ID+RANDOM`` in ``dest`` holds the staged tree, then the new files, and
+   links to the files that are going to be replaced (killed: the next run deletes the directory);
+3. journal: the steps and the manifest to be are written to ``STATE/config_tree/ID.journal``. From here on the swap is
+   decided (killed: the next run finishes it, or undoes it if it cannot be finished);
+4. swap: one rename per file; an error undoes the steps in reverse (killed while undoing: the next run goes on undoing);
+5. manifest written, journal deleted, stage deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import json
+import os
+import pwd
+import re
+import secrets as random_secrets
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+LOCK_SECONDS = 300.0
+OUTPUT_LIMIT = 20000
+SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+
+
+class Refusal(MailError):
+    """A checker did not accept the staged tree. Nothing live has been touched."""
+
+    def __init__(self, message: str, command: list[str], rc: int | None, output: str) -> None:
+        super().__init__(message)
+        self.command = command
+        self.rc = rc
+        self.output = output
+
+
+@dataclass
+class Tree:
+    """What is wanted: the module's options and the rendered files (path relative to ``dest`` → content)."""
+
+    id: str
+    dest: str
+    files: dict[str, bytes]
+    mode: int = 0o644
+    owner: str | None = None
+    group: str | None = None
+    modes: Mapping[str, Any] = field(default_factory=dict)
+    secret: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    stage_live: Sequence[str] = ()
+    validate: Sequence[Mapping[str, Any]] = ()
+    prune: bool = True
+    backup: bool = True
+    state_dir: str = "/var/lib/postmaster-mail"
+    diff: bool = False
+
+
+class Live(NamedTuple):
+    """One path as it is: ``kind`` is absent, file, link, directory or special."""
+
+    kind: str
+    content: bytes = b""  # of a file; of a link: where it points
+    mode: int = 0
+    uid: int = -1
+    gid: int = -1
+    mtime: int = 0  # ns
+
+
+@dataclass
+class Step:
+    """One step of a swap: put, remove, mkdir, rmdir or attributes."""
+
+    op: str
+    path: str
+    mode: int = 0
+    uid: int = -1
+    gid: int = -1
+    before: tuple[int, int, int] | None = None  # attributes: mode, uid, gid as they were
+    number: int = -1  # put, remove: the name of the new and the old file in the stage
+    had: bool = False  # put: there was something before
+    content: bytes = b""
+    link: bool = False
+    mtime: int | None = None
+
+    def record(self) -> dict[str, Any]:
+        """Return what the journal must know."""
+        names = ("op", "path", "mode", "uid", "gid", "before", "number", "had")
+        return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Step:
+        """Return the step that :meth:`record` wrote down."""
+        step = cls(**record)
+        step.before = tuple(step.before) if step.before else None  # type: ignore[assignment]
+        return step
+
+
+@dataclass
+class Plan:
+    """Steps to take, the manifest afterwards, and what to tell."""
+
+    root: str  # dest without symbolic links
+    steps: list[Step] = field(default_factory=list)
+    manifest: dict[str, Any] = field(default_factory=dict)
+    staged: dict[str, Step] = field(default_factory=dict)  # path below root → file as it will be
+    unstaged: list[str] = field(default_factory=list)  # paths below root that will be gone
+    unknown: list[str] = field(default_factory=list)  # users and groups that do not exist (yet)
+    secrets: list[bytes] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    adopted: list[dict[str, Any]] = field(default_factory=list)
+    edited: list[dict[str, Any]] = field(default_factory=list)
+    restored: list[dict[str, Any]] = field(default_factory=list)
+    diff: list[dict[str, str]] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Small file operations
+
+
+def look(path: str) -> Live:
+    """Return what is at a path, without following a symbolic link there."""
+    try:
+        info = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return Live("absent")
+    attributes = (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid, info.st_mtime_ns)
+    if stat.S_ISLNK(info.st_mode):
+        return Live("link", os.fsencode(os.readlink(path)), *attributes)
+    if stat.S_ISDIR(info.st_mode):
+        return Live("directory", b"", *attributes)
+    if not stat.S_ISREG(info.st_mode):
+        return Live("special", b"", *attributes)
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        return Live("file", stream.read(), *attributes)
+
+
+def sync_directory(path: str) -> None:
+    """Make the names in a directory durable, as far as its file system can."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with contextlib.suppress(OSError):
+            os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_new(path: str, content: bytes, mode: int, uid: int, gid: int, durable: bool = True) -> None:
+    """Create a file that does not exist yet, with owner and mode set while only its owner can open it."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        give(handle, path, mode, uid, gid)
+        if durable:
+            os.fsync(handle)
+
+
+def give(target: int | str, path: str, mode: int, uid: int, gid: int) -> None:
+    """Set owner, group and mode of an open file or of a path."""
+    info = os.fstat(target) if isinstance(target, int) else os.lstat(target)
+    if (uid, gid) != (info.st_uid, info.st_gid):
+        try:
+            os.chown(target, uid, gid)
+        except PermissionError as exc:
+            raise MailError(f"cannot give {path} to user {uid} and group {gid}: not permitted to this user") from exc
+    os.chmod(target, mode)
+
+
+def copy_exact(source: str, target: str) -> None:
+    """Copy a file or a symbolic link with its mode, owner and times."""
+    live = look(source)
+    if live.kind == "link":
+        os.symlink(live.content, os.fsencode(target))
+        with contextlib.suppress(OSError):
+            os.chown(target, live.uid, live.gid, follow_symlinks=False)
+        return
+    write_new(target, live.content, live.mode, live.uid, live.gid)
+    os.utime(target, ns=(live.mtime, live.mtime))
+
+
+def keep(source: str, target: str) -> None:
+    """Give a file a second name in the stage, so that the very same file can come back."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except (OSError, NotImplementedError):
+        copy_exact(source, target)
+
+
+def place(source: str, target: str) -> None:
+    """Move a file from the stage to its place in one step, also where the place is another file system."""
+    try:
+        os.rename(source, target)
+    except OSError as exc:
+        if exc.errno != errno.EXDEV:
+            raise
+        # A mount below dest: copy beside the target, under a dot-name, and rename there.
+        folder, name = os.path.split(target)
+        beside = os.path.join(folder, f"{rules.STAGE_PREFIX}{name}+{random_secrets.token_hex(4)}")
+        try:
+            copy_exact(source, beside)
+            os.rename(beside, target)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(beside)
+            raise
+        os.unlink(source)
+
+
+def write_json(path: str, value: Any) -> None:
+    """Replace a JSON file, readable by its owner only, durably and in one step."""
+    folder = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            json.dump(value, stream, indent=1, sort_keys=True)
+            stream.write("\n")
+            stream.flush()
+            os.fsync(handle)
+        os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_directory(folder)
+
+
+def read_json(path: str) -> Any:
+    """Return a JSON file's value, or ``None`` if there is no such file."""
+    try:
+        with open(path, encoding="utf-8") as stream:
+            return json.load(stream)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except ValueError as exc:
+        raise MailError(f"{path} is damaged ({exc}); repair or delete it") from exc
+
+
+def remove_tree(path: str) -> None:
+    """Delete a stage, whatever modes were copied into it."""
+    for folder, names, _files in os.walk(path):
+        for name in names:
+            inner = os.path.join(folder, name)
+            if not os.path.islink(inner):
+                os.chmod(inner, 0o700)
+    shutil.rmtree(path)
+
+
+def inside(path: str, root: str) -> bool:
+    """Whether a path without symbolic links is below a directory or the directory itself."""
+    return path == root or path.startswith(root.rstrip("/") + "/")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The state directory: manifest, journal, lock
+
+
+class State:
+    """What is remembered of an id on this host."""
+
+    def __init__(self, state_dir: str, name: str) -> None:
+        self.top = state_dir
+        self.folder = os.path.join(state_dir, "config_tree")
+        self.name = name
+        self.manifest_path = os.path.join(self.folder, f"{name}.json")
+        self.journal_path = os.path.join(self.folder, f"{name}.journal")
+
+    @contextlib.contextmanager
+    def lock(self, check: bool) -> Iterator[None]:
+        """Hold the state directory for this run; all ids share it, so that no two can claim a path at once."""
+        if not check:
+            with contextlib.suppress(FileExistsError):
+                os.makedirs(self.top, 0o755)
+                os.chmod(self.top, 0o755)
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(self.folder, 0o700)
+        try:
+            handle = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:  # check mode before the first run: nobody to wait for
+            yield
+            return
+        try:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while True:
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() > deadline:
+                        raise MailError(
+                            f"another run of config_tree has held {self.folder} for {LOCK_SECONDS:.0f} seconds; try again when it has ended"
+                        ) from None
+                    time.sleep(0.1)
+            yield
+        finally:
+            os.close(handle)
+
+    def manifest(self) -> dict[str, Any]:
+        """Return what this id has put on the host."""
+        found = read_json(self.manifest_path)
+        if found is None:
+            return {"version": 1, "id": self.name, "dest": None, "salt": random_secrets.token_hex(16), "files": {}, "directories": {}}
+        if not isinstance(found, dict) or found.get("version") != 1:
+            raise MailError(f"{self.manifest_path} was written by another version of this collection; it has no 'version' 1")
+        return found
+
+    def claims(self) -> dict[str, str]:
+        """Return the paths that other ids have put on the host, each with its id."""
+        found: dict[str, str] = {}
+        try:
+            names = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return found
+        for name in names:
+            other, suffix = os.path.splitext(name)
+            if other == self.name or name.startswith("."):
+                continue
+            if suffix == ".json":
+                manifest = read_json(os.path.join(self.folder, name))
+            elif suffix == ".journal":
+                manifest = (read_json(os.path.join(self.folder, name)) or {}).get("manifest")
+            else:
+                continue
+            found.update(dict.fromkeys((manifest or {}).get("files", {}), other))
+        return found
+
+    def delete(self, path: str) -> None:
+        """Delete the manifest or the journal, durably."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+            sync_directory(self.folder)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Plan
+
+
+class _Planner:
+    def __init__(self, tree: Tree, state: State, check: bool) -> None:
+        self.tree = tree
+        self.check = check
+        self.old = state.manifest()
+        self.claims = state.claims()
+        self.plan = Plan(self._root())
+        self.backups: list[Step] = []
+        self.removes: list[Step] = []
+        self.mkdirs: dict[str, Step] = {}
+        self.puts: list[Step] = []
+        self.attributes: list[Step] = []
+        self.rmdirs: list[Step] = []
+        self.files: dict[str, Any] = {}
+        self.directories: dict[str, Any] = {}
+        self.wanted: dict[str, str] = {}  # place on the host → path relative to dest
+
+    def _root(self) -> str:
+        dest = self.tree.dest
+        if not os.path.isabs(dest):
+            raise MailError(f"dest {dest!r} must be an absolute path")
+        root = os.path.realpath(dest)
+        if os.path.lexists(root) and not os.path.isdir(root):
+            raise MailError(f"dest {dest!r} is not a directory")
+        if not self.check and not os.path.isdir(os.path.dirname(root)):
+            raise MailError(f"dest {dest!r} cannot be made: the directory above it does not exist")
+        return root
+
+    def make(self) -> Plan:
+        plan = self.plan
+        for path in sorted(self.tree.files):
+            place_ = self._place(path)
+            if place_ in self.wanted:
+                raise MailError(f"{self._shown(path)} and {self._shown(self.wanted[place_])} are the same file on this host")
+            if place_ in self.claims:
+                raise MailError(f"{self._shown(path)} belongs to the config_tree id {self.claims[place_]!r}; two ids may not put one file")
+            self.wanted[place_] = path
+        for place_, path in self.wanted.items():
+            self._want(place_, path)
+        for place_, entry in sorted(self.old["files"].items()):
+            if place_ not in self.wanted:
+                self._unwant(place_, entry)
+        self._directories()
+        plan.steps = [*self.backups, *self.removes, *self.mkdirs.values(), *self.puts, *self.attributes, *self.rmdirs]
+        for step in self.backups:
+            if inside(step.path, plan.root):
+                plan.staged[os.path.relpath(step.path, plan.root)] = step
+        plan.unstaged = [os.path.relpath(step.path, plan.root) for step in (*self.removes, *self.rmdirs) if inside(step.path, plan.root)]
+        plan.manifest = {**self.old, "dest": plan.root, "files": self.files, "directories": self.directories}
+        plan.changed.sort()
+        plan.removed.sort()
+        return plan
+
+    def _shown(self, path: str) -> str:
+        return os.path.join(self.tree.dest, path)
+
+    def _ids(self, wanted: rules.Attributes) -> tuple[int, int]:
+        """Return uid and gid; -1 and a note in the plan for names that this host does not have."""
+
+        def number(name: str | None, own: int, find: Any, kind: str) -> int:
+            if name is None:
+                return own
+            try:
+                return find(name)
+            except KeyError:
+                if name.isdigit():
+                    return int(name)
+            self.plan.unknown.append(f"{kind} {name!r}")
+            return -1
+
+        return (
+            number(wanted.owner, os.geteuid(), lambda name: pwd.getpwnam(name).pw_uid, "user"),
+            number(wanted.group, os.getegid(), lambda name: grp.getgrnam(name).gr_gid, "group"),
+        )
+
+    def _attributes(self, path: str, directory: bool = False) -> tuple[int, int, int]:
+        default = rules.Attributes(self.tree.mode, self.tree.owner, self.tree.group)
+        wanted = rules.attributes(path, default, self.tree.modes, directory)
+        return (wanted.mode, *self._ids(wanted))
+
+    def _place(self, path: str) -> str:
+        """Return where a path is on this host, its directories' links resolved; note the directories to make."""
+        here = self.plan.root
+        if not os.path.isdir(here):
+            self._make_directory(here, ".")
+        for folder in rules.parents(path):
+            here = os.path.join(here, os.path.basename(folder))
+            live = look(here) if here not in self.mkdirs else Live("absent")
+            if live.kind == "link":
+                there = os.path.realpath(here)
+                if not inside(there, self.plan.root):
+                    raise MailError(f"{self._shown(folder)} is a symbolic link that leads out of dest {self.tree.dest!r}, to {there}")
+                here, live = there, look(there)
+            if live.kind == "absent":
+                self._make_directory(here, folder)
+            elif live.kind != "directory":
+                raise MailError(f"{self._shown(folder)} is not a directory, but {self._shown(path)} is to be put below it")
+        return os.path.join(here, os.path.basename(path))
+
+    def _make_directory(self, here: str, folder: str) -> None:
+        if here not in self.mkdirs:
+            self.mkdirs[here] = Step("mkdir", here, *self._attributes(folder, directory=True))
+            self.directories[here] = {"path": folder}
+
+    def _is_ours(self, live: Live, entry: Mapping[str, Any]) -> bool:
+        salt = self.old["salt"] if entry["digest"].startswith("hmac-") else None
+        return live.kind == "file" and rules.digest(live.content, salt) == entry["digest"]
+
+    def _names(self, mode: int, uid: int, gid: int, wanted: rules.Attributes | None = None) -> tuple[str, str, str]:
+        user, group = str(uid), str(gid)
+        with contextlib.suppress(KeyError):
+            user = pwd.getpwuid(uid).pw_name if uid >= 0 else str(wanted and wanted.owner)
+        with contextlib.suppress(KeyError):
+            group = grp.getgrgid(gid).gr_name if gid >= 0 else str(wanted and wanted.group)
+        return f"{mode:04o}", user, group
+
+    def _backup(self, place_: str, live: Live, suffix: str, secret: bool) -> str | None:
+        """Plan a copy beside the file, under the first name that is free or already holds just this."""
+        if not self.tree.backup:
+            return None
+        planned = {step.path for step in self.backups}
+        name, count = place_ + suffix, 0
+        while name in planned or (there := look(name)).kind != "absent":
+            if name not in planned and (there.kind, there.content) == (live.kind, live.content):
+                return name
+            count += 1
+            name = f"{place_}{suffix}.{count}"
+        mode = live.mode & 0o700 if secret else live.mode
+        self.backups.append(
+            Step("put", name, mode, live.uid, live.gid, content=live.content, link=live.kind == "link", mtime=live.mtime)
+        )
+        return name
+
+    def _want(self, place_: str, path: str) -> None:
+        tree, plan, shown = self.tree, self.plan, self._shown(path)
+        content = tree.files[path]
+        mode, uid, gid = self._attributes(path)
+        entry = self.old["files"].get(place_)
+        secret = rules.matches(path, tree.secret)
+        hidden = secret or bool(entry and entry["secret"])
+        live = look(place_)
+        if live.kind in ("directory", "special"):
+            raise MailError(f"{shown} is a {'directory' if live.kind == 'directory' else 'special file'} on this host, not a file")
+        if secret:
+            plan.secrets.append(content)
+        if hidden and live.kind == "file":
+            plan.secrets.append(live.content)
+
+        record = {
+            "path": path,
+            "digest": rules.digest(content, self.old["salt"] if secret else None),
+            "secret": secret,
+            "original": entry["original"] if entry else None,
+        }
+        self.files[place_] = record
+        put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content)
+        plan.staged[os.path.relpath(place_, plan.root)] = put
+        same = live.kind == "file" and live.content == content
+        alike = (live.mode, live.uid, live.gid) == (mode, uid, gid)
+        if same and alike:
+            return
+
+        if not same and live.kind != "absent":
+            if entry is None:
+                backup = self._backup(place_, live, rules.ORIGINAL_SUFFIX, secret)
+                if backup:
+                    record["original"] = {"backup": backup, "mode": live.mode}
+                plan.adopted.append({"path": shown, "backup": backup})
+                plan.warnings.append(f"{shown} was there before this collection and is replaced; {_kept(backup)}")
+            elif not self._is_ours(live, entry):
+                backup = self._backup(place_, live, rules.EDITED_SUFFIX, hidden)
+                plan.edited.append({"path": shown, "backup": backup})
+                plan.warnings.append(f"{shown} was changed by hand since the last run and is replaced; {_kept(backup)}")
+        self.puts.append(put)
+        plan.changed.append(shown)
+        if tree.diff:
+            before = None if live.kind == "absent" else b"symbolic link to " + live.content + b"\n" if live.kind == "link" else live.content
+            if not same:
+                plan.diff.append(rules.content_diff(shown, before, content, hidden))
+            if live.kind == "file" and not alike:
+                wanted = rules.attributes(path, rules.Attributes(tree.mode, tree.owner, tree.group), tree.modes)
+                plan.diff.append(
+                    rules.attribute_diff(shown, self._names(live.mode, live.uid, live.gid), self._names(mode, uid, gid, wanted))
+                )
+
+    def _unwant(self, place_: str, entry: Mapping[str, Any]) -> None:
+        tree, plan, path = self.tree, self.plan, entry["path"]
+        shown = self._shown(path) if inside(place_, plan.root) else place_
+        if not tree.prune and not rules.matches(path, tree.exclude):
+            self.files[place_] = dict(entry)
+            return
+        folder = os.path.dirname(place_)
+        live = look(place_)
+        if live.kind == "absent":
+            return
+        if live.kind in ("directory", "special") or os.path.realpath(folder) != folder:
+            plan.warnings.append(f"{shown} is no longer wanted, but is not what was put there; it is left alone")
+            return
+        hidden = bool(entry["secret"])
+        if hidden and live.kind == "file":
+            plan.secrets.append(live.content)
+        if not self._is_ours(live, entry):
+            backup = self._backup(place_, live, rules.EDITED_SUFFIX, hidden)
+            plan.edited.append({"path": shown, "backup": backup})
+            plan.warnings.append(f"{shown} was changed by hand since the last run and is removed; {_kept(backup)}")
+        relative = os.path.relpath(place_, plan.root) if inside(place_, plan.root) else None
+        original = entry["original"] or {}
+        first = look(original["backup"]) if original else Live("absent")
+        if first.kind in ("file", "link"):
+            put = Step("put", place_, original["mode"], first.uid, first.gid, had=True)
+            put.content, put.link, put.mtime = first.content, first.kind == "link", first.mtime
+            self.puts.append(put)
+            self.removes.append(Step("remove", original["backup"]))
+            plan.restored.append({"path": shown, "backup": original["backup"]})
+            plan.changed.append(shown)
+            if relative:
+                plan.staged[relative] = put
+            after = first.content if first.kind == "file" else b"symbolic link to " + first.content + b"\n"
+        else:
+            self.removes.append(Step("remove", place_))
+            plan.removed.append(shown)
+            after = None
+        if tree.diff:
+            plan.diff.append(rules.content_diff(shown, live.content, after, hidden))
+
+    def _directories(self) -> None:
+        """Keep the directories that we made as they should be, and remove those that nothing needs."""
+        gone = {step.path for step in self.removes}
+        coming = {step.path for step in [*self.backups, *self.puts]}
+        for here, entry in sorted(self.old["directories"].items(), key=lambda item: -len(item[0])):
+            live = look(here)
+            if live.kind != "directory" or here in self.directories:
+                continue
+            if any(place_.startswith(here + "/") for place_ in self.wanted):
+                self.directories[here] = dict(entry)
+                mode, uid, gid = self._attributes(entry["path"], directory=True)
+                if (mode, uid, gid) != (live.mode, live.uid, live.gid):
+                    shown = self._shown(entry["path"])
+                    self.attributes.append(Step("attributes", here, mode, uid, gid, before=(live.mode, live.uid, live.gid)))
+                    self.plan.changed.append(shown)
+                    if self.tree.diff:
+                        self.plan.diff.append(
+                            rules.attribute_diff(shown, self._names(live.mode, live.uid, live.gid), self._names(mode, uid, gid))
+                        )
+                continue
+            names = {os.path.join(here, name) for name in os.listdir(here) if not name.startswith(rules.STAGE_PREFIX)}
+            if names - gone or any(os.path.dirname(path) == here for path in coming):
+                self.directories[here] = dict(entry)  # somebody else's files are in it
+                continue
+            self.rmdirs.append(Step("rmdir", here, live.mode, live.uid, live.gid))
+            self.plan.removed.append(self._shown(entry["path"]) if inside(here, self.plan.root) else here)
+            gone.add(here)
+
+
+def _kept(backup: str | None) -> str:
+    return f"its content is kept in {backup}" if backup else "its content is not kept (backup is false)"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Stage and validate
+
+
+class Stage:
+    """The directory beside the live files in which everything is prepared."""
+
+    def __init__(self, root: str, name: str) -> None:
+        parent = root if os.path.isdir(root) else os.path.dirname(root)
+        self.root = root
+        self.work = tempfile.mkdtemp(prefix=_stage_prefix(name), dir=parent)
+        self.tree = os.path.join(self.work, "tree")
+        os.mkdir(self.tree, 0o700)
+
+    def build(self, plan: Plan, stage_live: Sequence[str]) -> None:
+        """Lay out the tree as it will be."""
+        lived = [rules.relative_path(path.rstrip("/") or path, "stage_live", whole=True) for path in stage_live]
+        for path in lived:
+            self._copy_live(path, lived)
+        made = {step.path: step for step in plan.steps if step.op in ("mkdir", "attributes")}
+        for path in plan.unstaged:
+            target = os.path.join(self.tree, path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.isdir(target) and not os.path.islink(target):
+                    os.rmdir(target)
+                else:
+                    os.unlink(target)
+        for path, step in plan.staged.items():
+            self._folders(path, made)
+            target = os.path.join(self.tree, path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(target)
+            if step.link:
+                os.symlink(self._link(step.path, os.fsdecode(step.content), lived), target)
+            else:
+                write_new(target, step.content, step.mode, step.uid, step.gid, durable=False)
+
+    def _folders(self, path: str, made: Mapping[str, Step]) -> None:
+        for folder in rules.parents(path):
+            target = os.path.join(self.tree, folder)
+            if os.path.isdir(target):
+                continue
+            live = os.path.join(self.root, folder)
+            os.mkdir(target, 0o700)
+            if live in made:
+                give(target, live, made[live].mode, made[live].uid, made[live].gid)
+            else:
+                info = os.stat(live)
+                give(target, live, stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+
+    def _copy_live(self, path: str, lived: Sequence[str]) -> None:
+        self._folders(path, {})
+        start = os.path.normpath(os.path.join(self.root, path))
+        pending = [start]
+        while pending:
+            source = pending.pop()
+            relative = os.path.relpath(source, self.root)
+            target = os.path.normpath(os.path.join(self.tree, relative))
+            live = look(source)
+            if live.kind == "directory":
+                if not os.path.isdir(target):
+                    os.mkdir(target, 0o700)
+                pending += [os.path.join(source, name) for name in sorted(os.listdir(source)) if not name.startswith(rules.STAGE_PREFIX)]
+                give(target, source, live.mode | 0o700, live.uid, live.gid)
+            elif os.path.lexists(target):
+                continue
+            elif live.kind == "link":
+                os.symlink(self._link(source, os.fsdecode(live.content), lived), target)
+            elif live.kind == "file":
+                write_new(target, live.content, live.mode, live.uid, live.gid, durable=False)
+                os.utime(target, ns=(live.mtime, live.mtime))
+
+    def _link(self, source: str, points: str, lived: Sequence[str]) -> str:
+        """Return where a staged link must point: into the stage for what is staged, else to the live file."""
+        there = os.path.normpath(os.path.join(os.path.dirname(source), points))
+        for path in lived:
+            if inside(there, os.path.normpath(os.path.join(self.root, path))):
+                return os.path.join(self.tree, os.path.relpath(there, self.root))
+        return there
+
+    def remove(self) -> None:
+        """Delete the directory."""
+        remove_tree(self.work)
+
+
+def _stage_prefix(name: str) -> str:
+    return f"{rules.STAGE_PREFIX}{name}+"
+
+
+def remove_leftovers(root: str, name: str) -> None:
+    """Delete the stages of killed runs of this id. The caller holds the lock."""
+    parent = root if os.path.isdir(root) else os.path.dirname(root)
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        for entry in os.listdir(parent):
+            if entry.startswith(_stage_prefix(name)):
+                path = os.path.join(parent, entry)
+                info = os.lstat(path)
+                if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
+                    remove_tree(path)
+
+
+def check_validators(validate: Sequence[Mapping[str, Any]]) -> None:
+    """Check the option ``validate``.
+
+    :raises MailError: an empty command, or a pattern that is not a regular expression
+    """
+    for checker in validate:
+        if not checker["argv"]:
+            raise MailError("validate: argv must not be empty")
+        for pattern in checker.get("fail_on") or ():
+            try:
+                re.compile(pattern, re.MULTILINE)
+            except re.error as exc:
+                raise MailError(f"validate: fail_on {pattern!r} is not a regular expression: {exc}") from exc
+
+
+def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> bool:
+    """Run the checkers on the staged tree; whether all of them ran and accepted it.
+
+    :raises Refusal: one did not accept it
+    :raises MailError: one is not installed, outside check mode
+    """
+    folders = os.environ.get("PATH", "").split(os.pathsep)
+    search = os.pathsep.join([*(path for path in folders if path), *(path for path in SYSTEM_PATH if path not in folders)])
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LC_") and name not in ("LANG", "LANGUAGE")}
+    hidden = rules.secrets_in(secrets)
+
+    def filled(text: Any) -> str:
+        return str(text).replace("{stage}", stage).replace("{dest}", tree.dest)
+
+    for checker in tree.validate:
+        argv = [filled(word) for word in checker["argv"]]
+        command = [word.replace(stage, tree.dest) for word in argv]
+        own = {name: filled(value) for name, value in (checker.get("environment") or {}).items()}
+        program = shutil.which(argv[0], path=own.get("PATH", search))
+        if program is None:
+            if check:
+                return False
+            raise MailError(f"validate: the checker {argv[0]!r} is not installed on this host; nothing has been changed")
+        seconds = checker.get("timeout") or 60
+        rc, output = _run([program, *argv[1:]], {**environment, "PATH": search, "LC_ALL": "C", **own}, stage, seconds)
+        told = rules.mask(output, hidden).replace(stage, tree.dest).strip()
+        if len(told) > OUTPUT_LIMIT:
+            told = told[: OUTPUT_LIMIT // 2] + "\n[…]\n" + told[-OUTPUT_LIMIT // 2 :]
+        if rc is None:
+            reason = f"did not end within {seconds} seconds"
+        elif rc != 0:
+            reason = f"refused the staged configuration (rc {rc})"
+        else:
+            pattern = next((one for one in checker.get("fail_on") or () if re.search(one, output, re.MULTILINE)), None)
+            if pattern is None:
+                continue
+            reason = f"accepted the staged configuration (rc 0), but its output matches fail_on {pattern!r}"
+        message = f"validate: `{' '.join(command)}` {reason}; nothing has been changed. Its output:\n{told or '(none)'}"
+        raise Refusal(message, command, rc, told)
+    return bool(tree.validate)
+
+
+def _run(argv: list[str], environment: Mapping[str, str], folder: str, seconds: float) -> tuple[int | None, str]:
+    """Run one command and return its exit status (``None``: it had to be stopped) and its output."""
+    process = subprocess.Popen(
+        argv,
+        env=dict(environment),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _none = process.communicate(timeout=seconds)
+        rc: int | None = process.returncode
+    except subprocess.TimeoutExpired:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        output, _none = process.communicate()
+        rc = None
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
+    return rc, output.decode("utf-8", "replace")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Swap, undo, recover
+
+
+class Swap:
+    """The steps of one swap, with the directory that holds the new and the old files."""
+
+    def __init__(self, work: str, steps: Sequence[Step]) -> None:
+        self.work = work
+        self.steps = steps
+
+    def _new(self, step: Step) -> str:
+        return os.path.join(self.work, "new", str(step.number))
+
+    def _old(self, step: Step) -> str:
+        return os.path.join(self.work, "old", str(step.number))
+
+    def prepare(self) -> None:
+        """Write the new files and link the old ones, durably, on the file system of ``dest``."""
+        for name in ("new", "old"):
+            os.mkdir(os.path.join(self.work, name), 0o700)
+        for number, step in enumerate(self.steps):
+            if step.op not in ("put", "remove"):
+                continue
+            step.number = number
+            if step.op == "put":
+                if step.link:
+                    os.symlink(step.content, os.fsencode(self._new(step)))
+                else:
+                    write_new(self._new(step), step.content, step.mode, step.uid, step.gid)
+                    if step.mtime is not None:
+                        os.utime(self._new(step), ns=(step.mtime, step.mtime))
+            if step.op == "remove" or step.had:
+                keep(step.path, self._old(step))
+        for name in ("new", "old", "."):
+            sync_directory(os.path.join(self.work, name))
+
+    def run(self) -> None:
+        """Take every step that has not been taken yet."""
+        for step in self.steps:
+            self._do(step)
+        self._sync()
+
+    def _do(self, step: Step) -> None:
+        if step.op == "put":
+            if os.path.lexists(self._new(step)):
+                place(self._new(step), step.path)
+        elif step.op == "remove":
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(step.path)
+        elif step.op == "mkdir":
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(step.path, 0o700)
+            give(step.path, step.path, step.mode, step.uid, step.gid)
+        elif step.op == "rmdir":
+            _rmdir(step.path)
+        else:
+            give(step.path, step.path, step.mode, step.uid, step.gid)
+
+    def undo(self) -> None:
+        """Take back every step that has been taken, the last one first.
+
+        :raises MailError: some could not be taken back
+        """
+        failed = []
+        for step in reversed(self.steps):
+            try:
+                self._undo(step)
+            except OSError as exc:
+                failed.append(f"{step.path}: {exc.strerror}")
+        self._sync()
+        if failed:
+            raise MailError("; ".join(failed))
+
+    def _undo(self, step: Step) -> None:
+        if step.op in ("put", "remove"):
+            old, new = self._old(step), self._new(step)
+            if os.path.lexists(old):
+                place(old, step.path)
+            elif step.op == "put" and not step.had and (not os.path.lexists(new) or look(new)[:2] == look(step.path)[:2]):
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(step.path)
+        elif step.op == "mkdir":
+            _rmdir(step.path)
+        elif step.op == "rmdir":
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(step.path, 0o700)
+                give(step.path, step.path, step.mode, step.uid, step.gid)
+        elif step.before is not None:
+            give(step.path, step.path, *step.before)
+
+    def save_edits(self) -> list[dict[str, Any]]:
+        """Before a killed swap goes on: keep what somebody wrote into files that it has not replaced yet."""
+        saved = []
+        for step in self.steps:
+            if step.op not in ("put", "remove"):
+                continue
+            waiting = step.op == "remove" or os.path.lexists(self._new(step))
+            live = look(step.path)
+            old = look(self._old(step)) if step.op == "remove" or step.had else Live("absent")
+            if waiting and live.kind in ("file", "link") and live[:2] not in (old[:2], look(self._new(step))[:2]):
+                backup = f"{step.path}{rules.EDITED_SUFFIX}.{random_secrets.token_hex(4)}"
+                copy_exact(step.path, backup)
+                saved.append({"path": step.path, "backup": backup})
+        return saved
+
+    def _sync(self) -> None:
+        for folder in sorted({os.path.dirname(step.path) for step in self.steps}):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                sync_directory(folder)
+
+
+def _rmdir(path: str) -> None:
+    try:
+        os.rmdir(path)
+    except OSError as exc:
+        if exc.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise
+
+
+def swap(plan: Plan, state: State, work: str) -> None:
+    """Put the planned files in place, or leave everything as it was.
+
+    :raises MailError: it did not work, and has been undone
+    """
+    journey = Swap(work, plan.steps)
+    journey.prepare()
+    journal = {
+        "version": 1,
+        "phase": "swap",
+        "work": work,
+        "steps": [step.record() for step in plan.steps],
+        "manifest": plan.manifest,
+        "changed_files": plan.changed,
+        "removed_files": plan.removed,
+    }
+    try:
+        write_json(state.journal_path, journal)
+        journey.run()
+        write_json(state.manifest_path, plan.manifest)
+    except BaseException as exc:
+        with contextlib.suppress(OSError):
+            write_json(state.journal_path, {**journal, "phase": "undo"})
+        try:
+            journey.undo()
+        except MailError as failure:
+            raise StuckError(
+                f"the files could not be put in place ({exc}), and not all could be put back ({failure}); the next run goes on with it"
+            ) from exc
+        state.delete(state.journal_path)
+        if isinstance(exc, OSError):
+            raise MailError(f"the files could not be put in place, and all are as before: {_reason(exc)}") from exc
+        raise
+    state.delete(state.journal_path)
+
+
+class StuckError(MailError):
+    """Neither done nor undone: journal and stage must stay for the next run."""
+
+
+def recover(state: State) -> dict[str, Any] | None:
+    """Finish the swap that a killed run left behind, or undo it; ``None`` if there is none."""
+    journal = read_json(state.journal_path)
+    if journal is None:
+        return None
+    journey = Swap(journal["work"], [Step.from_record(record) for record in journal["steps"]])
+    outcome = {"how": "undone", "changed": [], "removed": [], "edited": []}
+    if journal["phase"] == "swap":
+        outcome["edited"] = journey.save_edits()
+        try:
+            journey.run()
+            write_json(state.manifest_path, journal["manifest"])
+            outcome.update(how="finished", changed=journal["changed_files"], removed=journal["removed_files"])
+        except OSError:
+            with contextlib.suppress(OSError):
+                write_json(state.journal_path, {**journal, "phase": "undo"})
+    if outcome["how"] == "undone":
+        try:
+            journey.undo()
+        except MailError as exc:
+            raise StuckError(f"a killed run of id {state.name!r} could be neither finished nor undone: {exc}") from exc
+    if os.path.isdir(journal["work"]):
+        remove_tree(journal["work"])
+    state.delete(state.journal_path)
+    return outcome
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# All of it
+
+
+def _reason(exc: OSError) -> str:
+    names = " -> ".join(str(name) for name in (exc.filename, exc.filename2) if name)
+    return f"{exc.strerror or exc}" + (f": {names}" if names else "")
+
+
+def apply(tree: Tree, check: bool = False) -> dict[str, Any]:
+    """Put the tree in place, or only tell what that would do.
+
+    :returns: the module's result, with ``warnings`` beside it
+    :raises Refusal: a checker refused; nothing has been changed
+    :raises MailError: something else is wrong; unless the message says otherwise, nothing has been changed
+    """
+    rules.tree_id(tree.id)
+    rules.check_modes(tree.modes)
+    check_validators(tree.validate)
+    for path in tree.files:
+        if rules.relative_path(path, "path") != path:
+            raise MailError(f"path {path!r} is not in its plain spelling")
+    state = State(tree.state_dir, tree.id)
+    old_umask = os.umask(0o077)
+    try:
+        with state.lock(check):
+            return _apply(tree, state, check)
+    except OSError as exc:
+        raise MailError(f"{_reason(exc)}; nothing has been changed") from exc
+    finally:
+        os.umask(old_umask)
+
+
+def _apply(tree: Tree, state: State, check: bool) -> dict[str, Any]:
+    warnings: list[str] = []
+    recovered = None
+    killed = f"an earlier run of id {tree.id!r} was killed while it put files in place"
+    if check:
+        if os.path.exists(state.journal_path):
+            recovered = {"how": "pending", "changed": [], "removed": [], "edited": []}
+            warnings.append(f"{killed}; a run would first finish or undo that")
+    else:
+        recovered = recover(state)
+        if recovered:
+            warnings.append(f"{killed}; that has been {recovered['how']} first")
+    planner = _Planner(tree, state, check)
+    if not check:
+        for root in {planner.plan.root, planner.old["dest"] or planner.plan.root}:
+            remove_leftovers(root, tree.id)
+    plan = planner.make()
+    if plan.unknown and not check:
+        raise MailError(f"this host has no {plan.unknown[0]}; nothing has been changed")
+
+    validated = False
+    if plan.steps:
+        validated = _stage_and_swap(tree, plan, state, check, warnings)
+    elif not check and plan.manifest != planner.old:
+        write_json(state.manifest_path, plan.manifest)
+
+    result: dict[str, Any] = {
+        "changed": bool(plan.steps) or recovered is not None,
+        "changed_files": sorted({*plan.changed, *(recovered["changed"] if recovered else ())}),
+        "removed_files": sorted({*plan.removed, *(recovered["removed"] if recovered else ())}),
+        "adopted_files": plan.adopted,
+        "edited_files": [*(recovered["edited"] if recovered else ()), *plan.edited],
+        "restored_files": plan.restored,
+        "validated": validated,
+        "recovered": recovered["how"] if recovered else None,
+        "warnings": [*warnings, *plan.warnings],
+    }
+    if tree.diff:
+        result["diff"] = plan.diff
+    return result
+
+
+def _stage_and_swap(tree: Tree, plan: Plan, state: State, check: bool, warnings: list[str]) -> bool:
+    """Return whether checkers accepted the whole."""
+    if check and (not tree.validate or plan.unknown or not os.path.isdir(os.path.dirname(plan.root))):
+        return False
+    try:
+        stage = Stage(plan.root, tree.id)
+    except OSError as exc:
+        if check:
+            warnings.append(f"nothing could be staged in check mode, so nothing has been validated: {_reason(exc)}")
+            return False
+        raise
+    finished = False
+    try:
+        validated = False
+        if tree.validate:
+            try:
+                stage.build(plan, tree.stage_live)
+            except OSError as exc:
+                raise MailError(f"the files could not be staged, and nothing has been changed: {_reason(exc)}") from exc
+            validated = validate(tree, stage.tree, plan.secrets, check)
+        if not check:
+            try:
+                swap(plan, state, stage.work)
+            except StuckError:
+                finished = True  # the journal refers to the stage
+                raise
+        return validated
+    finally:
+        if not finished:
+            stage.remove()

@@ -1,0 +1,323 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: config_tree
+short_description: Put a service's configuration files in place as a whole
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Renders a directory of templates on the controller, sends all files in one module call, lays them out as a staged copy
+    beside the live files, runs the service's own checkers on the staged whole, and only if all of them accept it puts the
+    files that differ in place.
+  - If a checker refuses, nothing on the host has changed and the checker's output is the error.
+  - What was put on a host is remembered per O(id) in a manifest below O(state_dir). Files that are no longer wanted are
+    removed, files that somebody changed by hand are reported and kept beside their replacement.
+  - A run that finds nothing to do neither stages nor validates anything.
+options:
+  id:
+    description:
+      - Name under which is remembered what this task has put on the host.
+      - Two ids cannot put the same file.
+    type: str
+    required: true
+  src:
+    description:
+      - Directory of templates, searched for as M(ansible.builtin.template) searches for its O(ansible.builtin.template#module:src),
+        so usually below C(templates/) of the role.
+      - Its tree mirrors O(dest). Files whose name ends in C(.j2) are rendered, without that ending in their name; all others are
+        copied as they are.
+      - Files and directories whose names start with C(_) are partials for C({% include %}). They are not installed.
+        They are found beside the template, from the top of this tree, and from C(templates/).
+      - Symbolic links in the tree are followed, but must not lead out of it.
+    type: str
+    required: true
+  dest:
+    description:
+      - Directory that the tree mirrors. The directory above it must exist.
+    type: path
+    required: true
+  owner:
+    description:
+      - Owner of files, and of directories that have to be made, by name or number. By default the user that runs the module.
+    type: str
+  group:
+    description:
+      - Group of files, and of directories that have to be made, by name or number. By default the group that runs the module.
+    type: str
+  mode:
+    description:
+      - Mode of files, a quoted octal number. Directories that have to be made get the execute bits that go with its read bits.
+    type: raw
+    default: "0644"
+  modes:
+    description:
+      - Exceptions from O(mode), O(owner) and O(group).
+      - Each key is a path relative to O(dest) or a pattern; C(*) matches slashes too. Each value is a mode, or a dictionary
+        with any of C(mode), C(owner) and C(group).
+      - Every pattern that matches is laid over the ones before it, in the order written; an exact path comes last.
+      - An entry for a directory applies if this task made the directory.
+      - An exact path that is neither in the tree nor in O(extra) is an error.
+    type: dict
+    default: {}
+  secret:
+    description:
+      - Paths, directories and patterns of files whose content must never be shown, neither in a diff nor in a checker's output.
+      - An exact path that is neither in the tree nor in O(extra) is an error, so that a misspelt one cannot give a secret away.
+    type: list
+    elements: str
+    default: []
+  exclude:
+    description:
+      - Paths, directories and patterns of files in the tree to leave out, for features that are off.
+      - Files that an earlier run put there are removed, whatever O(prune) says.
+      - An exact path that is neither in the tree nor in O(extra) is an error.
+    type: list
+    elements: str
+    default: []
+  extra:
+    description:
+      - Further files, path relative to O(dest) to text, for files that are made per domain or user.
+      - A path that is also in the tree of templates is an error.
+    type: dict
+    default: {}
+  stage_live:
+    description:
+      - Paths relative to O(dest) that belong to the service. Their live files are copied into the stage before ours are laid over
+        them, so that a checker sees the whole. V(.) stands for all of O(dest).
+    type: list
+    elements: str
+    default: []
+  validate:
+    description:
+      - Commands that judge the staged tree, run in this order with C(LC_ALL=C) before anything is changed.
+      - In all strings below, C({stage}) is replaced by the staged copy of O(dest), and C({dest}) by O(dest).
+      - A checker that is not installed is an error, except in check mode.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      argv:
+        description: Command and arguments. No shell is involved.
+        type: list
+        elements: str
+        required: true
+      fail_on:
+        description: Regular expressions, searched for in each line of the output; a match fails the command whatever its exit status.
+        type: list
+        elements: str
+        default: []
+      environment:
+        description: Environment variables to add. Not meant for secrets.
+        type: dict
+        default: {}
+      timeout:
+        description: After this many seconds the command is stopped, which counts as a refusal.
+        type: int
+        default: 60
+  prune:
+    description:
+      - Remove files that this O(id) put there earlier and that are neither in the tree nor in O(extra) any more, and
+        directories that it made and that are empty then.
+      - If the removed file had replaced one that was there before, and that one is still kept beside it, it comes back.
+    type: bool
+    default: true
+  backup:
+    description:
+      - Keep what is replaced. A file that was there before the first run is kept as C(NAME.postmaster-orig), a file that was changed
+        by hand since the last run as C(NAME.postmaster-edited), each with a number added if that name is taken by another content.
+      - With V(false), both are overwritten for good, and still reported.
+    type: bool
+    default: true
+  state_dir:
+    description:
+      - Directory on the host below which manifests are kept, in C(config_tree/).
+    type: path
+    default: /var/lib/postmaster-mail
+extends_documentation_fragment:
+  - postmaster.mail.attributes.changes
+attributes:
+  action:
+    description: Indicates this has a corresponding action plugin so some parts of the options can be executed on the controller.
+    support: full
+  check_mode:
+    details:
+      - The checkers run in check mode too, on a stage that is removed afterwards. Where that cannot be, because a checker, a user,
+        a group or the directory does not exist yet, RV(validated) is V(false) and the task does not fail.
+notes:
+  - Several renames are not one. A journal lets an error undo the files that were already replaced, and lets the next run of the
+    same O(id) finish or undo what a killed run left.
+  - A symbolic link in the place of a file is replaced, never followed. Directories may be symbolic links as long as they stay
+    below O(dest).
+  - Content of O(extra) is part of the task's arguments, which some callback plugins print. Secrets belong into templates, or the
+    task needs C(no_log).
+  - All runs on a host that share a O(state_dir) wait for each other.
+seealso:
+  - module: ansible.builtin.template
+"""
+
+EXAMPLES = r"""
+- name: Configuration | The files of the filter, checked as a whole
+  postmaster.mail.config_tree:
+    id: rspamd
+    src: etc
+    dest: /etc
+    owner: root
+    group: root
+    mode: "0644"
+    modes:
+      rspamd/local.d/worker-controller.inc:
+        mode: "0640"
+        group: _rspamd
+    secret:
+      - rspamd/local.d/worker-controller.inc
+    exclude: "{{ [] if rspamd_greylisting else ['rspamd/local.d/greylist.conf'] }}"
+    extra:
+      rspamd/local.d/maps/trusted.map: "{{ rspamd_trusted | join('\n') }}\n"
+    stage_live:
+      - rspamd
+    validate:
+      - argv:
+          - rspamadm
+          - configtest
+          - -c
+          - "{stage}/rspamd/rspamd.conf"
+          - --var=CONFDIR={stage}/rspamd
+          - --var=LOCAL_CONFDIR={stage}/rspamd
+        fail_on:
+          - unused parameter
+  notify: Restart rspamd
+
+- name: Configuration | A single file, with a checker that takes a directory
+  postmaster.mail.config_tree:
+    id: resolver
+    src: etc
+    dest: /etc
+    owner: root
+    group: root
+    stage_live:
+      - unbound
+    validate:
+      - argv: [unbound-checkconf, "{stage}/unbound/unbound.conf"]
+"""
+
+RETURN = r"""
+changed_files:
+  description: Files put, replaced, given other attributes or brought back, and directories given other attributes.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/rspamd/local.d/actions.conf]
+removed_files:
+  description: Files and directories that were removed.
+  returned: success
+  type: list
+  elements: str
+  sample: [/etc/rspamd/local.d/greylist.conf]
+adopted_files:
+  description: Files that were there before the first run and have been replaced.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The file.
+      type: str
+    backup:
+      description: Where its content is kept, or V(null) with O(backup=false).
+      type: str
+  sample:
+    - path: /etc/rspamd/local.d/actions.conf
+      backup: /etc/rspamd/local.d/actions.conf.postmaster-orig
+edited_files:
+  description: Files that were changed by hand since the last run and have been replaced or removed. Same form as RV(adopted_files).
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - path: /etc/rspamd/local.d/actions.conf
+      backup: /etc/rspamd/local.d/actions.conf.postmaster-edited
+restored_files:
+  description: Files no longer wanted, in whose place the one that was there before has come back. Same form as RV(adopted_files).
+  returned: success
+  type: list
+  elements: dict
+  sample: []
+validated:
+  description:
+    - Whether checkers ran in this run and all of them accepted the staged tree.
+    - It is V(false) if there was nothing to do, if O(validate) is empty, or if check mode could not run them yet.
+  returned: success
+  type: bool
+  sample: true
+recovered:
+  description: What happened to the swap of a killed run, C(finished), C(undone), or in check mode C(pending); V(null) if there was none.
+  returned: success
+  type: str
+  sample: null
+diff:
+  description: One entry per file, secret content replaced by a note.
+  returned: when a diff is asked for
+  type: list
+  elements: dict
+command:
+  description: The checker that refused, with O(dest) in place of the stage.
+  returned: when a checker refused
+  type: list
+  elements: str
+rc:
+  description: Its exit status, V(null) if it had to be stopped.
+  returned: when a checker refused
+  type: int
+output:
+  description: What it said, with O(dest) in place of the stage, and lines of secret files masked.
+  returned: when a checker refused
+  type: str
+"""
+
+import signal
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree as engine
+from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def interrupted(number: int, _frame: Any) -> None:
+    """Turn a signal into an error, so that the stage is removed and a swap undone."""
+    raise MailError(f"interrupted by {signal.Signals(number).name}; nothing has been changed")
+
+
+def tree_of(params: dict[str, Any]) -> engine.Tree:
+    """Return what is wanted, from the module's options."""
+    files, diff = rules.unpack(params["_tree"] or "")
+    same = ("id", "dest", "owner", "group", "modes", "secret", "exclude", "stage_live", "validate", "prune", "backup", "state_dir")
+    return engine.Tree(files=files, diff=diff, mode=rules.octal_mode(params["mode"], "mode"), **{name: params[name] for name in same})
+
+
+def main() -> None:
+    module = AnsibleModule(
+        # The action plugin sends the rendered files as one string that is masked wherever it could be shown or logged.
+        argument_spec={**rules.ARGUMENT_SPEC, "_tree": {"type": "str", "no_log": True}},
+        supports_check_mode=True,
+    )
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupted)
+    try:
+        result = engine.apply(tree_of(module.params), module.check_mode)
+    except engine.Refusal as exc:
+        module.fail_json(msg=str(exc), command=exc.command, rc=exc.rc, output=exc.output)
+    except MailError as exc:
+        module.fail_json(msg=str(exc))
+    for warning in result.pop("warnings"):
+        module.warn(warning)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
