@@ -173,11 +173,9 @@ def _give_zones(host: Host, inventory: Inventory, wanted: zones.Zones, new: list
         _write(library / zones.file_name(zone), zones.zone_file(zone, wanted[zone]))
         for path in _KEYS.glob(f"K{zone}.+*"):
             shutil.copy(path, library / "keys")
-    # named's own user, by its number in that tree.
-    entry = next(line for line in (host.root / "etc/passwd").read_text(encoding="utf-8").splitlines() if line.startswith("bind:"))
-    user, group = (int(number) for number in entry.split(":")[2:4])
+    owner = _user(host, "bind")
     for path in [library, *library.rglob("*"), host.root / "etc/bind/named.conf"]:
-        os.chown(path, user, group)
+        os.chown(path, *owner)
     _write(_PUBLISHED, json.dumps(wanted))
 
 
@@ -193,7 +191,31 @@ def _dress_acme(_inventory: Inventory, host: Host) -> None:
 
 
 def _dress_bigmail(inventory: Inventory, host: Host) -> None:
-    _copy_tree(host, {})
+    etc = host.root / "etc"
+    _copy_tree(host, {"PASSWORD": inventory.variables["internet_bigmail"]["password"]})
+    _write(etc / "resolv.conf", "nameserver 127.0.0.1\noptions edns0 trust-ad\n")
+    for name in ("hints", "ds"):
+        _write(etc / f"unbound/internet.{name}", (STATE / f"root.{name}").read_text(encoding="ascii"))
+    (etc / "unbound/unbound.conf.d/root-auto-trust-anchor-file.conf").unlink()
+    key, certificate = ((STATE / f"tls/mx.bigmail.test{suffix}").read_text(encoding="ascii") for suffix in (".key", ".pem"))
+    _write(etc / "postfix/tls.pem", key + certificate, 0o600)
+    _write(etc / "dovecot/tls.key", key, 0o600)
+    _write(etc / "dovecot/tls.crt", certificate)
+    dkim = etc / "dkimkeys/bigmail.test.key"
+    _write(dkim, (STATE / "dkim/bigmail.test.key").read_text(encoding="ascii"), 0o600)
+    os.chown(dkim, *_user(host, "opendkim"))
+    mail = host.root / "var/vmail"
+    mail.mkdir()
+    os.chown(mail, 5000, 5000)
+    _write(etc / "mailname", "bigmail.test\n")
+    _enable(host, "unbound", "opendkim", "opendmarc", "dovecot", "postfix")
+
+
+def _user(host: Host, name: str) -> tuple[int, int]:
+    """Return a user's numbers in that machine's tree."""
+    entry = next(line for line in (host.root / "etc/passwd").read_text(encoding="utf-8").splitlines() if line.startswith(name + ":"))
+    user, group = entry.split(":")[2:4]
+    return int(user), int(group)
 
 
 def _copy_tree(host: Host, values: dict[str, str]) -> None:
@@ -217,7 +239,7 @@ def wait_service(host: Host) -> None:
         wait_for("the ACME server", lambda: _fetch("acme.test", host, 14000, "/dir"), 60, 0.1)
         root = wait_for("the ACME server's root", lambda: _fetch("acme.test", host, 15000, "/roots/0"), 10, 0.1)
         _write(STATE / "acme-root.pem", root)
-    elif host.service == "bigmail" and (HERE / "services/bigmail").is_dir():
+    elif host.service == "bigmail":
         for address in (ipv4(host.number), ipv6(host.number)):
             wait_for("the strict receiver's SMTP", lambda a=address: machine.banner(a, 25, b"220 "), 60, 0.1)
             wait_for("the strict receiver's IMAP", lambda a=address: machine.banner(a, 143, b"* OK"), 60, 0.1)
