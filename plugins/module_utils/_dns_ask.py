@@ -1,0 +1,478 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Many questions to many name servers at once: UDP in one loop, TCP pipelined over one connection per server.
+
+This is I/O. What the answers mean is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import selectors
+import socket
+import struct
+import time
+import traceback
+from collections import deque
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+try:
+    import dns.exception
+    import dns.flags
+    import dns.message
+    import dns.name
+    import dns.rcode
+    import dns.rdataclass
+    import dns.rdatatype
+    import dns.resolver
+    import dns.tsig
+except ImportError:
+    HAS_DNSPYTHON = False
+    DNSPYTHON_TRACEBACK: str | None = traceback.format_exc()
+else:
+    HAS_DNSPYTHON = True
+    DNSPYTHON_TRACEBACK = None
+
+# Questions that one server is asked before its answers are awaited. BIND drops updates past 100 (update-quota).
+WINDOW = 50
+UDP_PAYLOAD = 1232  # no fragmentation on any path (DNS flag day 2020)
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM, errno.ENETDOWN}
+_MAX_THREADS = 16
+
+
+class Unreachable(MailError):
+    """A server that does not answer; ``unknown`` is true if this host has no way to ask it at all."""
+
+    def __init__(self, text: str, unknown: bool = False) -> None:
+        super().__init__(text)
+        self.unknown = unknown
+
+
+@dataclass(frozen=True)
+class Server:
+    address: str
+    port: int = 53
+
+    @property
+    def family(self) -> int:
+        return socket.AF_INET6 if ":" in self.address else socket.AF_INET
+
+    def __str__(self) -> str:
+        return self.address if self.port == 53 else f"{self.address} port {self.port}"
+
+
+@dataclass(eq=False)
+class Question:
+    """One question to one server and what came of it: exactly one of ``reply`` and ``error`` in the end."""
+
+    server: Server
+    name: str
+    type: str
+    recurse: bool = False
+    reply: Any = None
+    error: Unreachable | None = None
+    tries: int = field(default=0, repr=False)
+
+    def message(self) -> Any:
+        query = dns.message.make_query(dns.name.from_text(self.name), self.type, use_edns=0, payload=UDP_PAYLOAD)
+        if not self.recurse:
+            query.flags &= ~dns.flags.RD
+        return query
+
+
+class _Channel:
+    """The UDP socket to one server, with the questions that wait for it."""
+
+    def __init__(self, server: Server, questions: Iterable[Question]) -> None:
+        self.server = server
+        self.queue = deque(questions)
+        self.flying: dict[int, tuple[Question, Any, float]] = {}
+        self.socket: socket.socket | None = None
+        self.weak_route = False
+
+    def open(self) -> None:
+        self.socket = socket.socket(self.server.family, socket.SOCK_DGRAM)
+        self.socket.setblocking(False)
+        self.socket.connect((self.server.address, self.server.port))
+        # A source address of no global meaning reaches a global server only if somebody translates it.
+        source = ipaddress.ip_address(self.socket.getsockname()[0])
+        target = ipaddress.ip_address(self.server.address)
+        self.weak_route = source.version == 6 and not source.is_global and target.is_global
+
+    def fail(self, text: str, unknown: bool = False) -> None:
+        for question in [*self.queue, *(entry[0] for entry in self.flying.values())]:
+            question.error = Unreachable(text, unknown)
+        self.queue.clear()
+        self.flying.clear()
+
+    @property
+    def busy(self) -> bool:
+        return bool(self.queue or self.flying)
+
+
+def ask(questions: Sequence[Question], timeout: float = 2.0, tries: int = 3) -> None:
+    """Ask everything over UDP at the same time; an answer that is truncated is asked again over TCP.
+
+    :param timeout: seconds until a question is sent again
+    :param tries: how often it is sent; a server that stays silent on all tries is given up for all its questions
+    """
+    servers: dict[Server, list[Question]] = {}
+    for question in questions:
+        question.reply = question.error = None
+        question.tries = 0
+        servers.setdefault(question.server, []).append(question)
+    channels = [_Channel(server, group) for server, group in servers.items()]
+    with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
+        for channel in channels:
+            try:
+                channel.open()
+            except OSError as exc:
+                channel.fail(f"{channel.server}: {exc.strerror}", unknown=exc.errno in _NO_ROUTE)
+                continue
+            finally:
+                if channel.socket is not None:
+                    stack.callback(channel.socket.close)
+            selector.register(channel.socket, selectors.EVENT_READ, channel)
+        heard: set[Server] = set()
+        while any(channel.busy for channel in channels):
+            now = time.monotonic()
+            for channel in channels:
+                _expire(channel, now, tries, channel.server in heard)
+                _send(channel, now, timeout)
+            soonest = min((entry[2] for channel in channels for entry in channel.flying.values()), default=now)
+            for ready, _events in selector.select(max(0.0, soonest - time.monotonic())):
+                if _receive(ready.data):
+                    heard.add(ready.data.server)
+    truncated = [question for question in questions if question.reply is not None and question.reply.flags & dns.flags.TC]
+    if truncated:
+        ask_tcp(truncated, timeout * tries)
+
+
+def _expire(channel: _Channel, now: float, tries: int, heard: bool) -> None:
+    for key, (question, _query, deadline) in list(channel.flying.items()):
+        if deadline > now or key not in channel.flying:
+            continue
+        del channel.flying[key]
+        if question.tries < tries:
+            channel.queue.appendleft(question)
+            continue
+        question.error = Unreachable(f"{channel.server} does not answer (asked {tries} times)", channel.weak_route)
+        if not heard:
+            channel.fail(f"{channel.server} does not answer (asked {tries} times)", channel.weak_route)
+
+
+def _send(channel: _Channel, now: float, timeout: float) -> None:
+    while channel.queue and len(channel.flying) < WINDOW:
+        question = channel.queue[0]
+        query = question.message()
+        if query.id in channel.flying:
+            continue
+        try:
+            channel.socket.send(query.to_wire())
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            channel.fail(f"{channel.server}: {exc.strerror}", unknown=exc.errno in _NO_ROUTE)
+            return
+        channel.queue.popleft()
+        question.tries += 1
+        channel.flying[query.id] = (question, query, now + timeout)
+
+
+def _receive(channel: _Channel) -> bool:
+    heard = False
+    while True:
+        try:
+            wire = channel.socket.recv(65535)
+        except BlockingIOError:
+            return heard
+        except OSError as exc:
+            channel.fail(f"{channel.server}: {exc.strerror}", unknown=exc.errno in _NO_ROUTE)
+            return heard
+        entry = channel.flying.get(struct.unpack("!H", wire[:2])[0]) if len(wire) >= 12 else None
+        if entry is None:
+            continue
+        question, query, _deadline = entry
+        try:
+            reply = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=False)
+        except dns.exception.DNSException:
+            continue
+        if not query.is_response(reply):
+            continue
+        heard = True
+        question.reply = reply
+        del channel.flying[query.id]
+
+
+class Stream:
+    """A TCP connection to one server over which messages are pipelined (RFC 7766 section 6.2.1.1); reopened when needed."""
+
+    def __init__(self, server: Server, timeout: float) -> None:
+        self.server = server
+        self.timeout = timeout
+        self._socket: socket.socket | None = None
+        self._buffer = b""
+
+    def __enter__(self) -> Stream:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+        self._socket, self._buffer = None, b""
+
+    def exchange(self, queries: Sequence[Any], window: int = WINDOW, repeat: bool = True) -> list[bytes | None]:
+        """Send all messages and return the replies as octets, in the order of the messages.
+
+        A server may close the connection whenever it likes; what it left unanswered is then sent again over a new one, if
+        ``repeat``; without, the replies that are missing are None.
+
+        :raises Unreachable: no connection, silence, or a connection closed again and again without a single reply
+        """
+        replies: list[bytes | None] = [None] * len(queries)
+        left = list(range(len(queries)))
+        while left:
+            # Message identifiers are only 16 bits and random; the ones under way at once must differ.
+            turn, seen = [], set()
+            for at in left:
+                if queries[at].id not in seen:
+                    seen.add(queries[at].id)
+                    turn.append(at)
+            before = len(left)
+            try:
+                self._turn(queries, turn, replies, window)
+            except EOFError as exc:
+                self.close()
+                if not repeat:
+                    return replies
+                if before == sum(replies[at] is None for at in left):
+                    raise Unreachable(f"{self.server} closes the TCP connection without an answer") from exc
+            except OSError as exc:
+                self.close()
+                if isinstance(exc, socket.timeout):
+                    raise Unreachable(f"{self.server} does not answer over TCP within {self.timeout:g} s") from exc
+                raise Unreachable(f"{self.server} over TCP: {exc.strerror or exc}", unknown=exc.errno in _NO_ROUTE) from exc
+            left = [at for at in left if replies[at] is None]
+        return replies
+
+    def _turn(self, queries: Sequence[Any], turn: list[int], replies: list[bytes | None], window: int) -> None:
+        flying: dict[int, int] = {}
+        waiting = deque(turn)
+        if self._socket is None:
+            self._socket = socket.create_connection((self.server.address, self.server.port), timeout=self.timeout)
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        while waiting or flying:
+            bulk = b""
+            while waiting and len(flying) < window:
+                at = waiting.popleft()
+                wire = queries[at].to_wire(max_size=65535)
+                flying[queries[at].id] = at
+                bulk += struct.pack("!H", len(wire)) + wire
+            if bulk:
+                try:
+                    self._socket.sendall(bulk)
+                except (BrokenPipeError, ConnectionResetError) as exc:
+                    raise EOFError from exc
+            wire = self._read()
+            at = flying.pop(struct.unpack("!H", wire[:2])[0], None) if len(wire) >= 12 else None
+            if at is not None:
+                replies[at] = wire
+
+    def _read(self) -> bytes:
+        while True:
+            if len(self._buffer) >= 2:
+                size = struct.unpack("!H", self._buffer[:2])[0]
+                if len(self._buffer) >= 2 + size:
+                    wire, self._buffer = self._buffer[2 : 2 + size], self._buffer[2 + size :]
+                    return wire
+            try:
+                more = self._socket.recv(1 << 18)
+            except ConnectionResetError as exc:
+                raise EOFError from exc
+            if not more:
+                raise EOFError
+            self._buffer += more
+
+
+def ask_tcp(questions: Sequence[Question], timeout: float = 5.0) -> None:
+    """Ask everything over TCP, each server in a thread of its own."""
+    servers: dict[Server, list[Question]] = {}
+    for question in questions:
+        question.reply = question.error = None
+        servers.setdefault(question.server, []).append(question)
+
+    def one(server: Server, group: list[Question]) -> None:
+        with Stream(server, timeout) as stream:
+            queries = [question.message() for question in group]
+            try:
+                wires = stream.exchange(queries)
+            except Unreachable as exc:
+                for question in group:
+                    question.error = exc
+                return
+            for question, wire in zip(group, wires):
+                try:
+                    question.reply = dns.message.from_wire(wire, ignore_trailing=True)
+                except dns.exception.DNSException as exc:
+                    question.error = Unreachable(f"{server} sends what is not a DNS message: {exc}")
+
+    if servers:
+        with ThreadPoolExecutor(max_workers=min(len(servers), _MAX_THREADS)) as pool:
+            for done in [pool.submit(one, server, group) for server, group in servers.items()]:
+                done.result()
+
+
+def rcode_text(reply: Any) -> str:
+    return dns.rcode.to_text(reply.rcode())
+
+
+def rrset_of(reply: Any, name: str, rtype: str) -> RRset:
+    """Return the records of this type at this very name in the answer section (an alias is not followed)."""
+    found = reply.get_rrset(reply.answer, dns.name.from_text(name), dns.rdataclass.IN, dns.rdatatype.from_text(rtype))
+    if found is None:
+        return RRset()
+    return RRset(tuple(Rdata(rtype, item.to_wire()) for item in found), found.ttl)
+
+
+def authority(reply: Any, rtype: str) -> list[str]:
+    """Return the owner names of this type in the authority section, canonical, without the final dot."""
+    code = dns.rdatatype.from_text(rtype)
+    return [plain(rrset.name) for rrset in reply.authority if rrset.rdtype == code]
+
+
+def plain(name: Any) -> str:
+    return name.to_text(omit_final_dot=True).lower()
+
+
+class Resolver:
+    """Recursive resolvers, asked many things at once; the second is asked what the first did not answer."""
+
+    def __init__(self, nameservers: Sequence[str] = (), port: int = 53, timeout: float = 2.0) -> None:
+        self.system = not nameservers
+        self.timeout = timeout
+        if nameservers:
+            self.servers = [Server(address, port) for address in nameservers]
+        else:
+            try:
+                config = dns.resolver.Resolver()
+            except dns.exception.DNSException as exc:
+                raise MailError(f"no resolver is configured on this host (/etc/resolv.conf): {exc}; set nameservers") from exc
+            self.servers = [Server(str(address), port) for address in config.nameservers if _is_address(address)]
+
+    def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+        """Return (name, type) -> reply, or the :class:`Unreachable` that stands for it. SERVFAIL and REFUSED are no reply."""
+        wanted = list(dict.fromkeys(pairs))
+        found: dict[tuple[str, str], Any] = {}
+        left = wanted
+        for server in self.servers:
+            questions = [Question(server, name, rtype, recurse=True) for name, rtype in left]
+            ask(questions, self.timeout)
+            for question in questions:
+                key = (question.name, question.type)
+                if question.error is not None:
+                    found[key] = question.error
+                elif question.reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                    found[key] = question.reply
+                else:
+                    found[key] = Unreachable(f"resolver {server} answers {rcode_text(question.reply)} for {question.name} {question.type}")
+            left = [key for key in left if isinstance(found[key], Unreachable)]
+            if not left:
+                break
+        if not self.servers:
+            return {key: Unreachable("no resolver is configured") for key in wanted}
+        return found
+
+    def addresses(self, hosts: Iterable[str]) -> dict[str, list[str]]:
+        """Return host -> its addresses, IPv4 first; an alias is followed by the resolver."""
+        hosts = list(dict.fromkeys(hosts))
+        replies = self.ask([(host, rtype) for host in hosts for rtype in ("A", "AAAA")])
+        found: dict[str, list[str]] = {}
+        for host in hosts:
+            found[host] = []
+            for rtype in ("A", "AAAA"):
+                reply = replies[host, rtype]
+                if isinstance(reply, Unreachable):
+                    continue
+                code = dns.rdatatype.from_text(rtype)
+                found[host] += [item.address for rrset in reply.answer if rrset.rdtype == code for item in rrset]
+        return found
+
+    def zones(self, names: Iterable[str]) -> dict[str, str | Unreachable]:
+        """Return name -> the zone that it is in, by the closest SOA record; the root and top-level domains do not count."""
+        found: dict[str, str | Unreachable] = {}
+        asked = {name: name for name in names}
+        while asked:
+            replies = self.ask([(at, "SOA") for at in asked.values()])
+            further = {}
+            for name, at in asked.items():
+                zone = zone_in(replies[at, "SOA"], at)
+                if isinstance(zone, Unreachable):
+                    found[name] = zone
+                elif zone is None and "." in at:
+                    further[name] = at.split(".", 1)[1]
+                elif zone is None or "." not in zone:
+                    found[name] = Unreachable(
+                        f"the zone of {name!r} was not found: the closest SOA record is that of {zone or '.'!r}, "
+                        "so the domain is not delegated yet, or this resolver cannot see it; give the zone if you know it"
+                    )
+                else:
+                    found[name] = zone
+            asked = further
+        return found
+
+
+def zone_in(reply: Any, name: str) -> str | Unreachable | None:
+    """Return the zone that an answer to a SOA question tells, None if it does not tell."""
+    if isinstance(reply, Unreachable):
+        return reply
+    at = dns.name.from_text(name)
+    for rrset in reply.answer:
+        if rrset.rdtype == dns.rdatatype.SOA and rrset.name == at:
+            return plain(rrset.name)
+        if rrset.rdtype == dns.rdatatype.CNAME and rrset.name == at:
+            return None  # the SOA in the authority section is that of the alias's target
+    for rrset in reply.authority:
+        if rrset.rdtype == dns.rdatatype.SOA and at.is_subdomain(rrset.name):
+            return plain(rrset.name)
+    return None
+
+
+def _is_address(text: Any) -> bool:
+    try:
+        ipaddress.ip_address(str(text))
+    except ValueError:
+        return False
+    return True
+
+
+def host_addresses(host: str, resolver: Resolver | None) -> list[str]:
+    """Return the addresses of a host name or the address itself, through the given resolvers or else the system.
+
+    :raises MailError: no address
+    """
+    if _is_address(host):
+        return [host]
+    if resolver is not None and not resolver.system:
+        found = resolver.addresses([host])[host]
+    else:
+        try:
+            found = list(dict.fromkeys(info[4][0] for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)))
+        except OSError as exc:
+            raise MailError(f"server {host!r} has no address: {exc.strerror or exc}") from exc
+    if not found:
+        raise MailError(f"server {host!r} has no address")
+    return found

@@ -1,0 +1,333 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The one engine of dns_records and dns_txt_record: check, read, plan, write, read again, wait."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_update, _dns_wait
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Resolver, Server, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, Wanted
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import TYPES
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_update import Primary
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address
+
+_MAX_PRIMARIES = 16
+
+
+def argument_spec(txt_only: bool = False) -> dict[str, Any]:
+    """Return the options of the modules; the documentation is in the fragment C(dns)."""
+    item: dict[str, Any] = {
+        "name": {"type": "str", "required": True},
+        "zone": {"type": "str"},
+        "values": {"type": "list", "elements": "str", "default": []},
+        "ttl": {"type": "int"},
+        "state": {"type": "str", "choices": list(_dns_plan.STATES)},
+        "owned_prefix": {"type": "str"},
+    }
+    spec: dict[str, Any] = {
+        "name": {"type": "str"},
+        "zone": {"type": "str"},
+        "values": {"type": "list", "elements": "str", "default": []},
+        "ttl": {"type": "int", "default": 3600},
+        "state": {"type": "str", "choices": list(_dns_plan.STATES), "default": "present"},
+        "owned_prefix": {"type": "str"},
+        "records": {"type": "list", "elements": "dict", "options": item},
+        "txt_encoding": {"type": "str", "choices": ["ascii", "utf-8"], "default": "ascii"},
+        "backend": {"type": "str", "choices": ["rfc2136", "none"], "default": "rfc2136"},
+        "server": {"type": "str"},
+        "port": {"type": "int", "default": 53},
+        "tsig_name": {"type": "str"},
+        "tsig_algorithm": {"type": "str", "choices": list(_dns_update.ALGORITHMS), "default": "hmac-sha256"},
+        "tsig_secret": {"type": "str", "no_log": True},
+        "sign_queries": {"type": "bool", "default": False},
+        "timeout": {"type": "float", "default": 10.0},
+        "wait": {"type": "bool", "default": False},
+        "wait_timeout": {"type": "float", "default": 120.0},
+        "on_timeout": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
+        "nameservers": {"type": "list", "elements": "str", "default": []},
+        "nameserver_port": {"type": "int", "default": 53},
+        "authoritative_port": {"type": "int", "default": 53},
+    }
+    if not txt_only:
+        item["type"] = {"type": "str", "choices": list(TYPES), "required": True}
+        spec["type"] = {"type": "str", "choices": list(TYPES)}
+    return spec
+
+
+def constraints(txt_only: bool = False) -> dict[str, Any]:
+    """Return the rules between the options, for AnsibleModule."""
+    return {
+        "required_one_of": [("name", "records")],
+        "mutually_exclusive": [("name", "records")],
+        "required_together": [("tsig_name", "tsig_secret")],
+        "required_by": {} if txt_only else {"name": ("type",)},
+    }
+
+
+def items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the batch as a list of complete items: an item takes zone, TTL and state from the module if it has none."""
+    single = {key: params.get(key) for key in ("name", "zone", "type", "values", "ttl", "state", "owned_prefix")}
+    batch = [single] if params["records"] is None else params["records"]
+    return [
+        {
+            "name": item["name"],
+            "type": item.get("type") or "TXT",
+            "zone": item["zone"] or params["zone"],
+            "values": item["values"],
+            "ttl": params["ttl"] if item["ttl"] is None else item["ttl"],
+            "state": item["state"] or params["state"],
+            "owned_prefix": params["owned_prefix"] if item["owned_prefix"] is None else item["owned_prefix"],
+        }
+        for item in batch
+    ]
+
+
+@dataclass
+class Outcome:
+    """What a run found and did. ``errors`` make the task fail, after everything else was done."""
+
+    changes: list[Change] = field(default_factory=list)
+    zones: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    failed_zones: set[str] = field(default_factory=set)
+    diff: Any = None
+
+
+def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Do what the options of the module say and return its result; ``errors`` in it is not empty if it failed.
+
+    :raises MailError: whatever is found before anything is changed
+    """
+    for key in ("port", "nameserver_port", "authoritative_port"):
+        if not 0 < params[key] < 65536:
+            raise MailError(f"{key} {params[key]} is not a port from 1 to 65535")
+    for key in ("timeout", "wait_timeout"):
+        if params[key] < 0 or (key == "timeout" and params[key] == 0):
+            raise MailError(f"{key} {params[key]} is not a number of seconds above 0")
+    nameservers = [str(ip_address(address, "nameservers")) for address in params["nameservers"]]
+    batch = _dns_plan.wanted_records(items(params), params["txt_encoding"])
+    _dns_plan.check_batch(batch)
+    run_ = _Run(params, check_mode, nameservers)
+    if params["backend"] == "none":
+        return run_.observe(batch)
+    return run_.publish(batch)
+
+
+class _Run:
+    def __init__(self, params: Mapping[str, Any], check_mode: bool, nameservers: Sequence[str]) -> None:
+        self.params = params
+        self.check_mode = check_mode
+        self._nameservers = nameservers
+        self._resolver: Resolver | None = None
+
+    @property
+    def resolver(self) -> Resolver:
+        if self._resolver is None:
+            self._resolver = Resolver(self._nameservers, self.params["nameserver_port"])
+        return self._resolver
+
+    # Look only.
+
+    def observe(self, batch: list[Wanted]) -> dict[str, Any]:
+        walked = self.resolver.zones({item.name for item in batch if item.zone is None})
+        lost = {name: error for name, error in walked.items() if isinstance(error, Unreachable)}
+        known = [item for item in batch if item.zone is not None or item.name not in lost]
+        known = _dns_plan.in_zones(known, {name: zone for name, zone in walked.items() if name not in lost})
+        servers = _dns_wait.authorities(self.resolver, (item.zone for item in known), self.params["authoritative_port"])
+        outcome = Outcome(zones=[{"zone": zone, "changed": False, "messages": 0} for zone in dict.fromkeys(item.zone for item in known)])
+        self._see(known, servers, outcome, self.params["wait"])
+        entries = [entry.result() for entry in servers]
+        for name, error in sorted(lost.items()):
+            entries.append(_dns_wait.Authority(None, None, None, "unknown", f"{name}: {error}").result())
+        records, zones = [], _dns_wait.by_zone(servers)
+        for group in _groups([*known, *(item for item in batch if item.zone is None and item.name in lost)]):
+            zone, key = group[0].zone, group[0].key
+            there = next((entry.found[key] for entry in zones.get(zone, ()) if key in entry.found), RRset())
+            served = zone is not None and all(_dns_wait.served(item, zones) for item in group)
+            records.append(_record(Change(zone, *key, there, there), group, served))
+        return self._result(outcome, records, entries)
+
+    # Change.
+
+    def publish(self, batch: list[Wanted]) -> dict[str, Any]:
+        primaries = self._primaries(batch)
+        batch = [item for _primary, group in primaries for item in group]
+        with ThreadPoolExecutor(max_workers=min(len(primaries), _MAX_PRIMARIES)) as pool:
+            # Everything is read and planned before the first octet is written: an error here leaves all zones alone.
+            plans = list(pool.map(lambda pair: self._plan(*pair), primaries))
+            outcome = Outcome(changes=[change for changes in plans for change in changes])
+            jobs = [(primary, _by_zone(changes)) for (primary, _group), changes in zip(primaries, plans)]
+            for _primary, zones in jobs:  # too large to send is found before anything is sent, too
+                for zone, changes in zones.items():
+                    parts = len(_dns_plan.messages(change for change in changes if change.changed))
+                    if parts > 1:
+                        outcome.warnings.append(
+                            f"zone {zone!r}: the changes are too large for one DNS message and go in {parts}; "
+                            "each is atomic, all together are not"
+                        )
+            for entries, errors in pool.map(lambda job: self._write(*job), jobs):
+                outcome.zones += entries
+                outcome.errors += errors.values()
+                outcome.failed_zones |= set(errors)
+        return self._finish(batch, outcome)
+
+    def _primaries(self, batch: list[Wanted]) -> list[tuple[Primary, list[Wanted]]]:
+        params = self.params
+        key = None
+        if params["tsig_name"]:
+            key = _dns_update.tsig_key(params["tsig_name"], params["tsig_algorithm"], params["tsig_secret"])
+        nameless = {item.name for item in batch if item.zone is None}
+
+        def primary(hosts: Iterable[str]) -> Primary:
+            return Primary(_reachable(hosts, params["port"], params["timeout"]), key, params["timeout"], params["sign_queries"])
+
+        if params["server"]:
+            resolver = self.resolver if self._nameservers else None
+            one = primary(_dns_ask.host_addresses(params["server"], resolver))
+            return [(one, _dns_plan.in_zones(batch, one.zones(nameless) if nameless else {}))]
+        walked = self.resolver.zones(nameless)
+        for name, zone in walked.items():
+            if isinstance(zone, Unreachable):
+                raise MailError(f"{name}: {zone}")
+        batch = _dns_plan.in_zones(batch, walked)
+        zones = list(dict.fromkeys(item.zone for item in batch))
+        replies = self.resolver.ask((zone, "SOA") for zone in zones)
+        masters: dict[str, list[str]] = {}
+        for zone in zones:
+            reply = replies[zone, "SOA"]
+            if isinstance(reply, Unreachable):
+                raise MailError(f"zone {zone!r}: its primary server is not known: {reply}; set server")
+            names = [_dns_ask.plain(item.mname) for rrset in reply.answer for item in rrset if hasattr(item, "mname")]
+            if not names:
+                raise MailError(f"zone {zone!r} has no SOA record, so it does not exist for this resolver; set server")
+            masters.setdefault(names[0], []).append(zone)
+        addresses = self.resolver.addresses(masters)
+        found = []
+        for host, mine in masters.items():
+            if not addresses[host]:
+                raise MailError(f"zone {mine[0]!r}: its primary server {host!r} (SOA MNAME) has no address; set server")
+            found.append((primary(addresses[host]), [item for item in batch if item.zone in mine]))
+        return found
+
+    def _plan(self, primary: Primary, batch: list[Wanted]) -> list[Change]:
+        found, others = primary.read({item.key: item.zone for item in batch})
+        return _dns_plan.plan(batch, found, others)
+
+    def _write(self, primary: Primary, zones: Mapping[str, list[Change]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+        todo = {zone: [change for change in changes if change.changed] for zone, changes in zones.items()}
+        if self.check_mode:
+            sent = {zone: len(_dns_plan.messages(changes)) for zone, changes in todo.items()}
+            errors = primary.probe(todo)
+        else:
+            sent, errors = primary.write(todo)
+        entries = []
+        for zone in zones:
+            changed = bool(sent.get(zone)) and not (self.check_mode and zone in errors)
+            entries.append({"zone": zone, "server": str(primary), "changed": changed, "messages": sent.get(zone, 0)})
+        return entries, errors
+
+    # Both.
+
+    def _finish(self, batch: list[Wanted], outcome: Outcome) -> dict[str, Any]:
+        servers: list[_dns_wait.Authority] = []
+        if self.params["wait"]:
+            seen = [item for item in batch if item.zone not in outcome.failed_zones]
+            servers = _dns_wait.authorities(self.resolver, (item.zone for item in seen), self.params["authoritative_port"])
+            self._see(seen, servers, outcome, not self.check_mode)
+        changes = {change.key: change for change in outcome.changes}
+        records, zones = [], _dns_wait.by_zone(servers)
+        for group in _groups(batch):
+            served = all(_dns_wait.served(item, zones) for item in group) if self.params["wait"] else None
+            records.append(_record(changes[group[0].key], group, served, group[0].zone in outcome.failed_zones))
+        return self._result(outcome, records, [entry.result() for entry in servers])
+
+    def _see(self, batch: list[Wanted], servers: list[_dns_wait.Authority], outcome: Outcome, patient: bool) -> None:
+        if not batch:
+            return
+        if not patient:
+            _dns_wait.look(batch, servers)
+            return
+        if not _dns_wait.wait(batch, servers, self.params["wait_timeout"]):
+            bad = [entry for entry in servers if entry.status != "ok"]
+            words = "; ".join(f"{entry}: {entry.reason}" for entry in bad[:5])
+            text = f"after {self.params['wait_timeout']:g} s not every authoritative server serves the records: {words}"
+            text += f"; and {len(bad) - 5} more" if len(bad) > 5 else ""
+            (outcome.errors if self.params["on_timeout"] == "fail" else outcome.warnings).append(text)
+
+    def _result(self, outcome: Outcome, records: list[dict[str, Any]], served: list[dict[str, Any]]) -> dict[str, Any]:
+        good = [change for change in outcome.changes if change.zone not in outcome.failed_zones]
+        return {
+            "changed": any(record["changed"] for record in records) or any(zone["changed"] for zone in outcome.zones),
+            "records": records,
+            "missing": [entry for record in records for entry in record.pop("_missing")],
+            "zones": outcome.zones,
+            "served": served,
+            "diff": outcome.diff if outcome.diff is not None else _dns_plan.diff(good),
+            "errors": outcome.errors,
+            "warnings": outcome.warnings,
+        }
+
+
+def _groups(batch: Iterable[Wanted]) -> list[list[Wanted]]:
+    groups: dict[tuple[str, str], list[Wanted]] = {}
+    for item in batch:
+        groups.setdefault(item.key, []).append(item)
+    return list(groups.values())
+
+
+def _by_zone(changes: Iterable[Change]) -> dict[str, list[Change]]:
+    zones: dict[str, list[Change]] = {}
+    for change in changes:
+        zones.setdefault(change.zone, []).append(change)
+    return zones
+
+
+def _record(change: Change, group: list[Wanted], served: bool | None, failed: bool = False) -> dict[str, Any]:
+    action = "none"
+    if change.changed and not failed:
+        action = "ttl"
+        if change.values_changed:
+            action = "replace" if change.before.values and change.after.values else "create" if change.after.values else "delete"
+    missing = []
+    for item in group:
+        lacking, extra = _dns_plan.missing(item, change.after)
+        if served is False and (lacking or extra):
+            lines = [f"{item.name}. {item.ttl} IN {item.type} {value.zone_text}" for value in item.values if value.text in lacking]
+            entry = {"name": item.name, "zone": item.zone, "type": item.type, "ttl": item.ttl}
+            missing.append({**entry, "values": lacking, "remove": extra, "lines": lines})
+    return {
+        "name": change.name,
+        "zone": change.zone,
+        "type": change.type,
+        "before": change.before.texts,
+        "after": change.before.texts if failed else change.after.texts,
+        "ttl_before": change.before.ttl,
+        "ttl_after": change.before.ttl if failed else change.after.ttl,
+        "changed": change.changed and not failed,
+        "action": action,
+        "served": served,
+        "_missing": missing,
+    }
+
+
+def _reachable(addresses: Iterable[str], port: int, timeout: float) -> Server:
+    """Return the first address that takes a TCP connection."""
+    failures = []
+    for address in addresses:
+        try:
+            socket.create_connection((address, port), timeout=timeout).close()
+        except OSError as exc:
+            failures.append(f"{Server(address, port)}: {exc.strerror or 'no answer'}")
+        else:
+            return Server(address, port)
+    raise MailError(f"the primary server cannot be reached over TCP: {'; '.join(failures)}; check server, port and the way there")

@@ -1,0 +1,409 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What is wanted of DNS, what is there, and what has to change. Pure functions, shared by every backend."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
+
+STATES = ("present", "exact", "absent")
+MAX_TTL = 2**31 - 1
+
+# A name may carry one TXT value of each of these versions: two are an error or void for those who read them.
+_ONE_OF_A_KIND = (
+    (b"v=spf1", "SPF", "RFC 7208 section 4.5"),
+    (b"v=DMARC1", "DMARC", "RFC 9989 section 4.10"),
+    (b"v=DKIM1", "DKIM", "RFC 6376 section 3.6.2.2"),
+    (b"v=STSv1", "MTA-STS", "RFC 8461 section 3.1"),
+    (b"v=TLSRPTv1", "TLS-RPT", "RFC 8460 section 3"),
+)
+# Room that is kept in a message for its header, zone section, TSIG and EDNS.
+_MESSAGE_ROOM = 1024
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One item of the batch: what shall be true of a type at a name. ``name`` is absolute, without its final dot."""
+
+    label: str
+    name: str
+    zone: str | None
+    type: str
+    values: tuple[Rdata, ...]
+    ttl: int
+    state: str
+    prefix: bytes | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.type
+
+    def owns(self, value: Rdata) -> bool:
+        return owned(value.key, self.prefix)
+
+
+@dataclass(frozen=True)
+class RRset:
+    """The records of one type at one name; ``ttl`` is None when there are none."""
+
+    values: tuple[Rdata, ...] = ()
+    ttl: int | None = None
+
+    @property
+    def keys(self) -> Counter[bytes]:
+        return Counter(value.key for value in self.values)
+
+    @property
+    def texts(self) -> list[str]:
+        return sorted(value.text for value in self.values)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of one RRset; nothing when ``changed`` is false."""
+
+    zone: str
+    name: str
+    type: str
+    before: RRset
+    after: RRset
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.type
+
+    @property
+    def values_changed(self) -> bool:
+        return self.before.keys != self.after.keys
+
+    @property
+    def ttl_changed(self) -> bool:
+        return bool(self.before.values and self.after.values) and self.before.ttl != self.after.ttl
+
+    @property
+    def changed(self) -> bool:
+        return self.values_changed or self.ttl_changed
+
+
+def owned(value: bytes, prefix: bytes | None) -> bool:
+    """Whether a TXT value is one of those that ``owned_prefix`` names.
+
+    A version tag without its separator (``v=spf1``, ``v=DMARC1``) is matched as a version section: followed by a space,
+    a semicolon or nothing, so that ``v=spf1`` does not own ``v=spf10`` (RFC 7208 section 4.5). Any other prefix is
+    compared octet by octet.
+    """
+    if prefix is None:
+        return True
+    if not re.fullmatch(rb"v=[A-Za-z0-9]+", prefix):
+        return value.startswith(prefix)
+    if prefix.lower() == b"v=spf1":  # the version is a literal of ABNF: no case (RFC 7208 section 4.5, RFC 5234 section 2.3)
+        return value[:6].lower() == b"v=spf1" and value[6:7] in (b"", b" ")
+    return value.startswith(prefix) and value[len(prefix) : len(prefix) + 1] in (b"", b" ", b";", b"\t")
+
+
+def absolute_name(name: str, zone: str | None) -> str:
+    """Return the absolute owner name, canonical and without its final dot.
+
+    ``@`` is the zone itself. A name with a final dot, or inside the zone, is absolute. Another name is relative to the
+    zone if it has at most one label after those with an underscore (``mail``, ``s1._domainkey``, ``_25._tcp.mail``);
+    anything longer could as well be a name of another zone, and is refused.
+
+    :raises MailError: a relative name without a zone, a name outside the zone
+    """
+    if name == "@":
+        if zone is None:
+            raise MailError("name '@' is the zone itself: give the zone")
+        return zone
+    dotted = name.endswith(".")
+    full = _owner(name)
+    if zone is None:
+        if "." not in full:
+            raise MailError(f"name {name!r} is relative: give the zone, or the whole name")
+        return full
+    if inside(full, zone):
+        return full
+    if not dotted:
+        rest = full.split(".")
+        while rest and (rest[0].startswith("_") or rest[0] == "*"):
+            rest.pop(0)
+        if "_domainkey" in rest:  # a selector may have several labels
+            rest = rest[rest.index("_domainkey") + 1 :]
+        if len(rest) <= 1:
+            return _owner(f"{full}.{zone}")
+    raise MailError(f"name {name!r} is outside of zone {zone!r}; a name of several labels is absolute: write it in full")
+
+
+def inside(name: str, zone: str) -> bool:
+    return zone == "." or name == zone or name.endswith("." + zone)
+
+
+def _owner(name: str) -> str:
+    if "/" in name and name.rstrip(".").endswith(".in-addr.arpa"):  # RFC 2317 names classless delegations with a slash
+        owner_name(name.replace("/", "-"))
+        return name.rstrip(".").lower()
+    return owner_name(name)
+
+
+def wanted_records(items: Iterable[Mapping[str, Any]], encoding: str = "ascii") -> list[Wanted]:
+    """Check a batch as the user wrote it and return it in canonical form; nothing is asked of anyone.
+
+    Each item has ``name``, ``zone`` (or None), ``type``, ``values``, ``ttl``, ``state`` and ``owned_prefix`` (or None).
+
+    :raises MailError: the first item that breaks a rule; the text begins with its place in the list
+    """
+    found = []
+    for at, item in enumerate(items):
+        label = f"records[{at}] ({item['type']} {item['name']})"
+        try:
+            found.append(_wanted(label, item, encoding))
+        except MailError as exc:
+            raise MailError(f"{label}: {exc}") from exc
+    return found
+
+
+def _wanted(label: str, item: Mapping[str, Any], encoding: str) -> Wanted:
+    zone = None if item["zone"] is None else owner_name(item["zone"], "zone")
+    name = absolute_name(item["name"], zone)
+    rtype, state, ttl = item["type"], item["state"], item["ttl"]
+    if rtype not in rdata.TYPES:
+        raise MailError(f"type {rtype!r} is not one of {', '.join(rdata.TYPES)}")
+    if state not in STATES:
+        raise MailError(f"state {state!r} is not one of {', '.join(STATES)}")
+    if isinstance(ttl, bool) or not isinstance(ttl, int) or not 0 <= ttl <= MAX_TTL:
+        raise MailError(f"ttl {ttl!r} is not a number of seconds from 0 to {MAX_TTL} (RFC 2181 section 8)")
+    prefix = item["owned_prefix"]
+    if prefix is not None and rtype != "TXT":
+        raise MailError(f"owned_prefix is for TXT records, not for {rtype}")
+    if prefix == "":
+        raise MailError("owned_prefix must not be empty: state=exact replaces every value")
+    values = tuple({value.key: value for value in (rdata.from_text(rtype, text, encoding) for text in item["values"])}.values())
+    if not values and state != "absent":
+        raise MailError(f"values must not be empty with state={state}; state=absent removes every value")
+    wanted = Wanted(label, name, zone, rtype, values, ttl, state, None if prefix is None else prefix.encode("utf-8"))
+    for value in values:
+        if not wanted.owns(value):
+            raise MailError(f"value {_short(value)} does not begin with owned_prefix {prefix!r}, so the next run could not find it again")
+    return wanted
+
+
+def in_zones(batch: Iterable[Wanted], zones: Mapping[str, str]) -> list[Wanted]:
+    """Return the batch with the zone of each name filled in, and check what depends on it.
+
+    :raises MailError: a CNAME at the head of its zone, where SOA and NS stand (RFC 1034 section 3.6.2)
+    """
+    found = []
+    for item in batch:
+        zone = item.zone or zones[item.name]
+        if not inside(item.name, zone):
+            raise MailError(f"{item.label}: name {item.name!r} is outside of zone {zone!r}")
+        if item.type == "CNAME" and item.name == zone and item.state != "absent":
+            raise MailError(f"{item.label}: a CNAME cannot stand at the head of zone {zone!r}, beside SOA and NS (RFC 1034 section 3.6.2)")
+        found.append(replace(item, zone=zone))
+    return found
+
+
+def check_batch(batch: Iterable[Wanted]) -> None:
+    """Check the items of a batch against each other, before anything is asked of anyone.
+
+    :raises MailError: two items that contradict each other, or data that may not stand together
+    """
+    groups: dict[tuple[str, str], list[Wanted]] = {}
+    for item in batch:
+        groups.setdefault(item.key, []).append(item)
+    data: dict[str, set[str]] = {}
+    for (name, rtype), items in groups.items():
+        after = apply(items, RRset())
+        if after.values:
+            data.setdefault(name, set()).add(rtype)
+    for name, types in data.items():
+        if "CNAME" in types and len(types) > 1:
+            others = ", ".join(sorted(types - {"CNAME"}))
+            raise MailError(f"{name}: a CNAME stands alone at its name, and the batch also has {others} there (RFC 1034 section 3.6.2)")
+
+
+def apply(items: list[Wanted], before: RRset) -> RRset:
+    """Return what the RRset becomes when every item of the batch for it holds.
+
+    Values that stay keep their own splitting; a value that is there twice, split in two ways, becomes one.
+
+    :raises MailError: items that contradict each other, TTLs that differ, values that may not stand together, or an RRset
+        that no message could carry
+    """
+    name, rtype = items[0].key
+    left = list(before.values)
+    for item in items:
+        mine = {value.key for value in item.values}
+        if item.state == "absent":
+            left = [value for value in left if not (item.owns(value) and (not mine or value.key in mine))]
+            continue
+        if item.state == "exact" or item.prefix is not None:
+            left = [value for value in left if value.key in mine or not item.owns(value)]
+        kept = set()
+        for value in list(left):
+            if value.key in mine:
+                if value.key in kept:
+                    left.remove(value)
+                kept.add(value.key)
+        left += [value for value in item.values if value.key not in kept]
+    ttls = {item.ttl for item in items if item.state != "absent"}
+    if len(ttls) > 1:
+        raise MailError(f"{name} {rtype}: the records of one type at one name have one TTL, not {_list(ttls)} (RFC 2181 section 5.2)")
+    after = RRset(tuple(left), (ttls.pop() if ttls else before.ttl) if left else None)
+    for item in items:
+        if not holds(item, after):
+            others = ", ".join(other.label for other in items if other is not item)
+            raise MailError(f"{item.label} contradicts {others}: they cannot hold together")
+    _may_stand_together(name, rtype, items, after)
+    return after
+
+
+def _may_stand_together(name: str, rtype: str, items: list[Wanted], after: RRset) -> None:
+    if rtype == "CNAME" and len(after.values) > 1:
+        raise MailError(
+            f"{name}: a name has one CNAME, and there would be {len(after.values)}: {_list(after.texts)} (RFC 2181 section 10.1); "
+            "state=exact replaces the other one"
+        )
+    mine = {value.key for item in items if item.state != "absent" for value in item.values}
+    if rtype == "MX" and len(after.values) > 1 and b"\0\0\0" in after.keys:
+        raise MailError(f"{name}: the null MX '0 .' stands alone (RFC 7505 section 3)")
+    if rtype == "TXT":
+        for version, what, rule in _ONE_OF_A_KIND:
+            same = [value for value in after.values if owned(value.key, version)]
+            if len(same) > 1 and any(value.key in mine for value in same):
+                raise MailError(
+                    f"{name}: there would be {len(same)} {what} values, and one is the rule ({rule}): "
+                    + "; ".join(_short(value) for value in same)
+                    + f"; owned_prefix={version.decode()} replaces the other one"
+                )
+    octets = sum(len(name) + 12 + len(value.wire) for value in after.values)
+    if octets > rdata.MAX_MESSAGE - _MESSAGE_ROOM:
+        raise MailError(
+            f"{name} {rtype}: {octets} octets of records do not fit into one DNS message of {rdata.MAX_MESSAGE} (RFC 1035 section 4.2.2)"
+        )
+
+
+def holds(item: Wanted, found: RRset) -> bool:
+    """Whether an RRset keeps what the item asks; the TTL does not count."""
+    mine, there = {value.key for value in item.values}, found.keys
+    owned_there = [value.key for value in found.values if item.owns(value)]
+    if item.state == "absent":
+        return not any(key in mine for key in owned_there) if mine else not owned_there
+    if any(there[key] != 1 for key in mine):
+        return False
+    if item.state == "exact" or item.prefix is not None:
+        return all(key in mine for key in owned_there)
+    return True
+
+
+def missing(item: Wanted, found: RRset) -> tuple[list[str], list[str]]:
+    """Return (values that are wanted and not there, values that are there and must go), as text."""
+    mine, there = {value.key for value in item.values}, found.keys
+    if item.state == "absent":
+        return [], sorted(value.text for value in found.values if item.owns(value) and (not mine or value.key in mine))
+    lacking = sorted(value.text for value in item.values if not there[value.key])
+    extra = [value.text for value in found.values if value.key in mine and there[value.key] > 1]
+    if item.state == "exact" or item.prefix is not None:
+        extra += [value.text for value in found.values if item.owns(value) and value.key not in mine]
+    return lacking, sorted(extra)
+
+
+def plan(batch: list[Wanted], found: Mapping[tuple[str, str], RRset], others: Mapping[str, set[str]]) -> list[Change]:
+    """Return what becomes of each RRset of the batch, in the order of the batch, unchanged ones included.
+
+    ``found`` has what is there, RRsets of CNAME included; ``others`` has, for names that shall get a CNAME, the types that
+    are there besides.
+
+    :raises MailError: as :func:`apply`, or a CNAME beside other data
+    """
+    groups: dict[tuple[str, str], list[Wanted]] = {}
+    for item in batch:
+        groups.setdefault(item.key, []).append(item)
+    changes = []
+    for (name, rtype), items in groups.items():
+        zone = items[0].zone
+        before = found.get((name, rtype), RRset())
+        changes.append(Change(zone, name, rtype, before, apply(items, before)))
+    after = {change.key: change.after for change in changes}
+    for change in changes:
+        if not change.after.values:
+            continue
+        if change.type == "CNAME":
+            emptied = {rtype for name, rtype in after if name == change.name and not after[name, rtype].values}
+            left = others.get(change.name, set()) - {"CNAME"} - emptied
+            if left:
+                raise MailError(f"{change.name}: a CNAME stands alone at its name, and there is {_list(left)} (RFC 1034 section 3.6.2)")
+        else:
+            alias = after.get((change.name, "CNAME"), found.get((change.name, "CNAME"), RRset()))
+            if alias.values:
+                raise MailError(
+                    f"{change.name}: there is a CNAME to {alias.texts[0]}, and nothing stands beside a CNAME (RFC 1034 section 3.6.2): "
+                    f"a server would drop the {change.type} silently (RFC 2136 section 3.4.2.2)"
+                )
+    return changes
+
+
+def octets(change: Change) -> int:
+    """An upper bound of what a change takes in an UPDATE message: prerequisites, deletion, additions, uncompressed."""
+    head = len(change.name) + 12
+    values = list(change.before.values) + list(change.after.values)
+    return 2 * head + sum(head + len(value.wire) for value in values)
+
+
+def messages(changes: Iterable[Change]) -> list[list[Change]]:
+    """Split the changes of one zone into as few UPDATE messages as fit; a name is never split over two.
+
+    :raises MailError: one name alone does not fit
+    """
+    names: dict[str, list[Change]] = {}
+    for change in changes:
+        names.setdefault(change.name, []).append(change)
+    found: list[list[Change]] = []
+    room = 0
+    for name, group in names.items():
+        size = sum(octets(change) for change in group)
+        if size > rdata.MAX_MESSAGE - _MESSAGE_ROOM:
+            raise MailError(
+                f"{name}: the update would take {size} octets, and a DNS message holds {rdata.MAX_MESSAGE} (RFC 1035 section 4.2.2): "
+                "remove the old values first"
+            )
+        if not found or size > room:
+            found.append([])
+            room = rdata.MAX_MESSAGE - _MESSAGE_ROOM
+        found[-1] += group
+        room -= size
+    return found
+
+
+def zone_lines(name: str, rtype: str, rrset: RRset) -> list[str]:
+    """Return an RRset as lines of a zone file, sorted."""
+    return sorted(f"{name}. {rrset.ttl} IN {rtype} {value.zone_text}" for value in rrset.values)
+
+
+def diff(changes: Iterable[Change]) -> dict[str, str]:
+    """Return the RRsets that change, as they were and as they become, in Ansible's form of a diff."""
+    changed = sorted((change for change in changes if change.changed), key=lambda change: (change.zone, change.name, change.type))
+    sides: dict[str, list[str]] = {"before": [], "after": []}
+    for change in changed:
+        sides["before"] += zone_lines(change.name, change.type, change.before)
+        sides["after"] += zone_lines(change.name, change.type, change.after)
+    return {side: "".join(line + "\n" for line in lines) for side, lines in sides.items()}
+
+
+def _short(value: Rdata) -> str:
+    text = value.text
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _list(values: Iterable[Any]) -> str:
+    return ", ".join(str(value) for value in sorted(values))

@@ -1,0 +1,169 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What every authoritative server of a zone serves, asked directly, over both families. This is I/O."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Resolver, Server, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, Wanted, holds, missing
+
+try:
+    import dns.flags
+    import dns.rdatatype
+except ImportError:  # reported by the modules through _dns_ask.HAS_DNSPYTHON
+    pass
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
+@dataclass(eq=False)
+class Authority:
+    """One address of one authoritative server of a zone, and how it stands with the records wanted there."""
+
+    zone: str | None
+    host: str | None
+    server: Server | None
+    status: str = "unknown"
+    reason: str = ""
+    left: list[Wanted] = field(default_factory=list)
+    found: dict[tuple[str, str], RRset] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.zone} at {self.host or 'no server'}" + (f" ({self.server})" if self.server else "")
+
+    def result(self) -> dict[str, Any]:
+        family = None if self.server is None else ("ipv6" if ":" in self.server.address else "ipv4")
+        return {
+            "zone": self.zone,
+            "server": self.host,
+            "address": None if self.server is None else self.server.address,
+            "family": family,
+            "status": self.status,
+            "reason": self.reason,
+        }
+
+
+def authorities(resolver: Resolver, zones: Iterable[str], port: int = 53) -> list[Authority]:
+    """Return one entry for each address of each name server of each zone; one without an address says why."""
+    zones = list(dict.fromkeys(zones))
+    replies = resolver.ask((zone, "NS") for zone in zones)
+    hosts: dict[str, list[str]] = {}
+    found: list[Authority] = []
+    for zone in zones:
+        reply = replies[zone, "NS"]
+        if isinstance(reply, Unreachable):
+            found.append(Authority(zone, None, None, "unknown", f"the name servers of the zone are not known: {reply}"))
+            continue
+        names = [_dns_ask.plain(item.target) for rrset in reply.answer if rrset.rdtype == dns.rdatatype.NS for item in rrset]
+        hosts[zone] = sorted(names)
+        if not names:
+            found.append(Authority(zone, None, None, "unreachable", "the zone has no NS records: it is not delegated"))
+    addresses = resolver.addresses(host for names in hosts.values() for host in names)
+    for zone, names in hosts.items():
+        for host in names:
+            for address in addresses[host]:
+                found.append(Authority(zone, host, Server(address, port)))
+            if not addresses[host]:
+                found.append(Authority(zone, host, None, "unreachable", f"name server {host!r} has no address"))
+    return found
+
+
+def look(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float = 2.0) -> None:
+    """Ask each server for what it has not shown yet and set its status."""
+    questions: dict[Question, Authority] = {}
+    zones: dict[str | None, list[Wanted]] = {}
+    for item in batch:
+        zones.setdefault(item.zone, []).append(item)
+    for authority in servers:
+        if authority.server is None or authority.status == "ok":
+            continue
+        authority.left = [item for item in zones.get(authority.zone, []) if not _seen(item, authority)]
+        for name, rtype in dict.fromkeys(item.key for item in authority.left):
+            questions[Question(authority.server, name, rtype)] = authority
+        authority.status, authority.reason = "ok", ""
+    _dns_ask.ask(list(questions), timeout)
+    for question, authority in questions.items():
+        _judge(question, authority)
+
+
+def _seen(item: Wanted, authority: Authority) -> bool:
+    return item.key in authority.found and holds(item, authority.found[item.key])
+
+
+def _judge(question: Question, authority: Authority) -> None:
+    key = (question.name, question.type)
+    authority.found.pop(key, None)
+    if question.error is not None:
+        _set(authority, "unknown" if question.error.unknown else "unreachable", str(question.error))
+        return
+    code = _dns_ask.rcode_text(question.reply)
+    if code not in ("NOERROR", "NXDOMAIN"):
+        _set(authority, "unreachable", f"answers {code} for {question.name} {question.type}: it does not serve the zone")
+        return
+    if not question.reply.flags & dns.flags.AA:
+        reason = f"answers without authority for {question.name} {question.type}: a lame delegation (RFC 1912 section 2.8)"
+        _set(authority, "unreachable", reason)
+        return
+    there = _dns_ask.rrset_of(question.reply, question.name, question.type)
+    alias = _dns_ask.rrset_of(question.reply, question.name, "CNAME")
+    authority.found[key] = there
+    for item in authority.left:
+        if item.key == key and not holds(item, there):
+            lacking, extra = missing(item, there)
+            words = [f"lacks {_short(lacking)}"] if lacking else []
+            words += [f"still has {_short(extra)}"] if extra else []
+            words += [f"there is a CNAME to {alias.texts[0]}"] if alias.values and question.type != "CNAME" else []
+            _set(authority, "stale", f"{question.name} {question.type}: {', '.join(words)}")
+
+
+def _set(authority: Authority, status: str, reason: str) -> None:
+    # The first trouble is told; one that is known to be about the road outweighs one about a record.
+    order = ("ok", "stale", "unreachable", "unknown")
+    if order.index(status) > order.index(authority.status):
+        authority.status, authority.reason = status, reason
+
+
+def _short(values: list[str]) -> str:
+    text = values[0] if len(values[0]) <= 60 else values[0][:57] + "..."
+    return repr(text) + (f" and {len(values) - 1} more" if len(values) > 1 else "")
+
+
+def served(item: Wanted, servers: Mapping[str | None, Sequence[Authority]]) -> bool:
+    """Whether every authoritative server that this host can ask keeps what the item wants, and at least one was asked.
+
+    ``servers`` are those of each zone, see :func:`by_zone`.
+    """
+    mine = [authority for authority in servers.get(item.zone, ()) if authority.status != "unknown"]
+    return bool(mine) and all(_seen(item, authority) for authority in mine)
+
+
+def by_zone(servers: Iterable[Authority]) -> dict[str | None, list[Authority]]:
+    found: dict[str | None, list[Authority]] = {}
+    for authority in servers:
+        found.setdefault(authority.zone, []).append(authority)
+    return found
+
+
+def wait(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float, question_timeout: float = 2.0) -> bool:
+    """Look until every server of every zone is ``ok`` or ``unknown``, or the time is over; return whether it came true."""
+    deadline = time.monotonic() + timeout
+    pause = _FIRST_PAUSE
+    zones = by_zone(servers)
+    while True:
+        look(batch, servers, question_timeout)
+        if all(served(item, zones) for item in batch):
+            return True
+        left = deadline - time.monotonic()
+        waiting = any(authority.server is not None and authority.status in ("stale", "unreachable") for authority in servers)
+        if left <= 0 or not waiting:
+            return False
+        time.sleep(min(pause, left))
+        pause = min(pause * 1.5, _LONGEST_PAUSE)
