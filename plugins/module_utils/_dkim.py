@@ -10,13 +10,17 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
+from typing import NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names, _txt
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 ALGORITHMS = ("rsa", "ed25519")
 # RFC 8301 section 3.2: signers use at least 1024 bits, should use 2048; verifiers read up to 4096.
 BITS_LEAST, BITS_GOOD, BITS_MOST = 1024, 2048, 4096
+
+# How a private key may stand in its file: which signer reads which is told in the module dkim_keypair.
+FORMATS = {"rsa": ("pkcs8", "pkcs1"), "ed25519": ("seed", "pkcs8")}
 
 _TAG_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
 _FLAG = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")
@@ -180,3 +184,65 @@ def parse(value: str) -> dict:
         "hashes": split("h", ""),
         "services": split("s", "*"),
     }
+
+
+class KeyFacts(NamedTuple):
+    """What may be told about a private key."""
+
+    algorithm: str
+    bits: int
+    public_key: str  # as in p=
+    fingerprint: str  # SHA-256 of the SubjectPublicKeyInfo, hexadecimal
+    format: str  # pkcs8, pkcs1, seed
+
+
+def check_wanted(algorithm: str, bits: int | None, form: str | None) -> str | None:
+    """Check what a new key shall be; return a warning or None.
+
+    :raises MailError: a combination that no signer or verifier takes
+    """
+    if algorithm not in ALGORITHMS:
+        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+    if form is not None and form not in FORMATS[algorithm]:
+        raise MailError(f"format {form!r} is not one for {algorithm} keys: use one of: {', '.join(FORMATS[algorithm])}")
+    return check_bits(bits, "bits") if algorithm == "rsa" and bits is not None else None
+
+
+def decide(found: KeyFacts | None, algorithm: str, bits: int, form: str | None, regenerate: str) -> tuple[str, list[str]]:
+    """Return what happens to a key file, ``create``, ``keep``, ``replace`` or ``encode``, and warnings about a key that is kept.
+
+    :param found: the key that is there, None if there is none
+    :param form: the wanted format; None takes a key as it is
+    :param regenerate: ``never``, ``mismatch`` or ``always``
+    :raises MailError: a key that is kept and that verifiers refuse (RFC 8301 section 3.2)
+    """
+    if found is None:
+        return "create", []
+    if regenerate == "always":
+        return "replace", []
+    same = found.algorithm == algorithm and (algorithm != "rsa" or found.bits == bits)
+    if not same and regenerate == "mismatch":
+        return "replace", []
+    warnings = []
+    if found.algorithm == "rsa":
+        short = check_bits(found.bits, "existing key: bits")
+        if short:
+            warnings.append(short + "; a new key needs a new selector, or regenerate: mismatch")
+    if found.algorithm != algorithm:
+        warnings.append(f"existing key: algorithm is {found.algorithm}, not {algorithm}; it is kept")
+    elif not same and not warnings:
+        warnings.append(f"existing key: bits {found.bits}, not {bits}; it is kept")
+    if form is not None and form != found.format and found.algorithm == algorithm:
+        if regenerate == "mismatch":
+            return "encode", warnings
+        warnings.append(f"existing key: format is {found.format}, not {form}; it is kept")
+    return "keep", warnings
+
+
+def published(selector: str, domain: str, facts: KeyFacts | None, flags: Sequence[str] = (), notes: str | None = None) -> dict:
+    """Return the record of a key in all its forms; of a key that does not exist yet (None) just its name and type."""
+    owner = name(selector, domain)
+    if facts is None:
+        return {"name": owner, "type": "TXT", "value": None, "strings": [], "zone_line": None}
+    value = record(facts.public_key, facts.algorithm, flags, notes)
+    return {"name": owner, "type": "TXT", "value": value, "strings": _txt.strings(value), "zone_line": _txt.zone_line(owner, value)}

@@ -1,0 +1,442 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""DKIM private keys in files: read, make and place them. What a record says of them is decided in _dkim.py.
+
+No exception text of the cryptography library is passed on, and no object here shows its content in ``repr``: a private key
+must not reach a log by way of an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+import errno
+import fcntl
+import glob
+import grp
+import hashlib
+import os
+import pwd
+import re
+import stat
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable, NamedTuple
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _names
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+try:
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+
+    CRYPTOGRAPHY_ERROR = None
+except ImportError:
+    CRYPTOGRAPHY_ERROR = traceback.format_exc()
+
+FILE_OCTETS = 65536  # far above the largest key, far below what would hurt to read
+LOCK_SECONDS = 600  # a run that makes the keys of hundreds of domains holds the lock for minutes
+
+_BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+
+
+class PrivateKey:
+    """A private key with the octets of its file. Only its public facts can be seen."""
+
+    __slots__ = ("_key", "data", "facts")
+
+    def __init__(self, key: Any, data: bytes, form: str) -> None:
+        self._key = key
+        self.data = data
+        self.facts = _facts(key, form)
+
+    def __repr__(self) -> str:
+        return f"<PrivateKey {self.facts.algorithm} {self.facts.fingerprint}>"
+
+    def encoded(self, form: str) -> PrivateKey:
+        """Return the same key in another format."""
+        return PrivateKey(self._key, _encode(self._key, form), form)
+
+    def public_pem(self) -> bytes:
+        """Return the public key as SubjectPublicKeyInfo in PEM form."""
+        return self._key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+
+
+def _facts(key: Any, form: str) -> _dkim.KeyFacts:
+    public = key.public_key()
+    spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    fingerprint = hashlib.sha256(spki).hexdigest()
+    if isinstance(key, rsa.RSAPrivateKey):
+        return _dkim.KeyFacts("rsa", key.key_size, base64.b64encode(spki).decode("ascii"), fingerprint, form)
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return _dkim.KeyFacts("ed25519", 256, base64.b64encode(raw).decode("ascii"), fingerprint, form)
+
+
+def _encode(key: Any, form: str) -> bytes:
+    plain = serialization.NoEncryption()
+    if form == "seed":
+        seed = key.private_bytes(serialization.Encoding.Raw, serialization.PrivateFormat.Raw, plain)
+        return base64.b64encode(seed) + b"\n"
+    layout = serialization.PrivateFormat.TraditionalOpenSSL if form == "pkcs1" else serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, layout, plain)
+
+
+def generate(algorithm: str, bits: int, form: str | None = None) -> PrivateKey:
+    """Make a key. ``form`` None is the first of :data:`_dkim.FORMATS`."""
+    form = form or _dkim.FORMATS[algorithm][0]
+    key = ed25519.Ed25519PrivateKey.generate() if algorithm == "ed25519" else rsa.generate_private_key(65537, bits)
+    return PrivateKey(key, _encode(key, form), form)
+
+
+def parse(data: bytes, path: str) -> PrivateKey:
+    """Return the private key that a file holds.
+
+    Read are PEM (PKCS#1 and PKCS#8) as openssl, opendkim-genkey and rspamadm write it, and the base64 of an Ed25519 seed, alone or
+    followed by its public key, as dkimpy's and rspamadm's key makers do.
+
+    :raises MailError: anything else: damaged, encrypted, not private, or a key of no use for DKIM
+    """
+    blocks = _BLOCK.findall(data)
+    if not blocks:
+        return _parse_seed(data, path)
+    if len(blocks) > 1:
+        raise MailError(f"path {path!r} holds {len(blocks)} PEM blocks; a key file for DKIM holds one private key")
+    label, body = blocks[0][0].decode("ascii"), blocks[0][1]
+    if label == "ENCRYPTED PRIVATE KEY" or b"ENCRYPTED" in body:
+        raise MailError(f"path {path!r} holds an encrypted private key; signers need it without a passphrase")
+    if label not in ("RSA PRIVATE KEY", "PRIVATE KEY"):
+        raise MailError(f"path {path!r} holds a {label}; DKIM needs an RSA or Ed25519 private key (RFC 6376, RFC 8463)")
+    try:
+        key = serialization.load_pem_private_key(data, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise MailError(f"path {path!r} holds a damaged private key") from None
+    if not isinstance(key, (rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
+        raise MailError(f"path {path!r} holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)")
+    return PrivateKey(key, data, "pkcs1" if label == "RSA PRIVATE KEY" else "pkcs8")
+
+
+def _parse_seed(data: bytes, path: str) -> PrivateKey:
+    try:
+        raw = base64.b64decode(b"".join(data.split()), validate=True)
+    except (binascii.Error, ValueError):
+        raw = b""
+    if len(raw) not in (32, 64):
+        raise MailError(f"path {path!r} holds no private key: neither PEM nor the base64 of an Ed25519 seed")
+    key = ed25519.Ed25519PrivateKey.from_private_bytes(raw[:32])
+    if len(raw) == 64 and key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw) != raw[32:]:
+        raise MailError(f"path {path!r} holds an Ed25519 key whose public half is not of its seed")
+    return PrivateKey(key, data, "seed")
+
+
+def read(path: str) -> PrivateKey | None:
+    """Return the key in a file, None if there is no such file.
+
+    :raises MailError: the file cannot be read or holds no key for DKIM
+    """
+    try:
+        # O_NONBLOCK: to open a FIFO must not wait for its writer
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise MailError(f"path {path!r} is a link to a file that does not exist") from None
+        return None
+    except OSError as exc:
+        raise MailError(f"path {path!r} cannot be read: {exc.strerror}") from None
+    with os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise MailError(f"path {path!r} is not a regular file")
+        data = file.read(FILE_OCTETS + 1)
+    if len(data) > FILE_OCTETS:
+        raise MailError(f"path {path!r} holds no private key: it is larger than {FILE_OCTETS} octets")
+    return parse(data, path)
+
+
+def file_path(option: str, value: str) -> str:
+    """Return the path of a file to write, links resolved.
+
+    :raises MailError: not absolute
+    """
+    if not os.path.isabs(value):
+        raise MailError(f"{option} {value!r} must be an absolute path")
+    return os.path.realpath(value)
+
+
+@contextlib.contextmanager
+def locked(directory: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+    """Hold the lock of a directory of keys, so that of two runs one makes a key and the other finds it.
+
+    The lock is on the directory itself and leaves no file behind.
+    """
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        until = time.monotonic() + seconds
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except OSError as exc:
+                if exc.errno not in (errno.EAGAIN, errno.EACCES):
+                    raise
+                if time.monotonic() > until:
+                    raise MailError(f"directory {directory!r} is locked by another run for more than {seconds:g} seconds") from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _temporary(path: str) -> str:
+    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+
+
+def clean(path: str) -> None:
+    """Remove what a run that was killed while placing ``path`` left. Call it with the lock held."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_temporary(path))
+
+
+def place(path: str, data: bytes, prepare: Callable[[str], object], replace: bool, times: tuple[int, int] | None = None) -> None:
+    """Give a file its whole content at once: written, given its owner and mode by ``prepare``, synced, then named.
+
+    :param replace: whether a file that is there is replaced; one that appeared unexpectedly is not
+    :param times: access and modification time in nanoseconds, of a key that is copied
+    """
+    temporary = _temporary(path)
+    clean(path)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(handle)
+        prepare(temporary)
+        if times is not None:
+            os.utime(temporary, ns=times)
+        if replace:
+            os.rename(temporary, path)
+        else:
+            try:
+                os.link(temporary, path)
+            except FileExistsError:
+                raise MailError(f"path {path!r} was made by something else during this run; nothing of it was changed") from None
+    finally:
+        clean(path)
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def keep_copy(path: str) -> str:
+    """Keep the file under a second name, as a link so that its owner and mode come with it; return that name."""
+    base = f"{path}.{time.strftime('%Y%m%dT%H%M%S')}"
+    for suffix in ("~", *(f".{number}~" for number in range(2, 1000))):
+        try:
+            os.link(path, base + suffix)
+            return base + suffix
+        except FileExistsError:
+            continue
+    raise MailError(f"path {path!r} has too many backups of this second")
+
+
+class Step(NamedTuple):
+    """What is to happen to one key file, decided before anything is written."""
+
+    path: str
+    action: str  # keep, create, replace, encode, copy
+    old: PrivateKey | None
+    new: PrivateKey | None  # known beforehand for encode and copy
+    algorithm: str
+    bits: int
+    format: str | None
+    source: str | None
+    warnings: list[str]
+
+    @property
+    def facts(self) -> _dkim.KeyFacts | None:
+        """The facts of the key that will be there; None when it is yet to be made."""
+        key = self.new or (self.old if self.action == "keep" else None)
+        return key.facts if key else None
+
+
+def _decided(path: str, key: PrivateKey | None, algorithm: str, bits: int, form: str | None, regenerate: str) -> tuple[str, list[str]]:
+    try:
+        return _dkim.decide(key.facts if key else None, algorithm, bits, form, regenerate)
+    except MailError as exc:
+        raise MailError(f"path {path!r}: {exc}") from None
+
+
+def plan(path: str, algorithm: str, bits: int, form: str | None = None, regenerate: str = "never", source: str | None = None) -> Step:
+    """Look at a key file and decide what happens to it. Changes nothing.
+
+    :param source: a key elsewhere that is copied if there is none here
+    :raises MailError: what is there, or at the source, is no key that DKIM can use
+    """
+    old = read(path)
+    action, warnings = _decided(path, old, algorithm, bits, form, regenerate)
+    new = None
+    if action == "create" and source is not None:
+        new = read(source)
+        if new is None:
+            raise MailError(f"path {source!r} does not exist any more")
+        _keep, warnings = _decided(source, new, algorithm, bits, form, "never")
+        action = "copy"
+    elif action == "encode":
+        new = old.encoded(form)
+    return Step(path, action, old, new, algorithm, bits, form, source, warnings)
+
+
+def carry_out(step: Step, prepare: Callable[[str], object], backup: bool = False) -> tuple[PrivateKey, str | None]:
+    """Do what :func:`plan` decided; return the key that is there now and the path of the backup, if one was made."""
+    if step.action == "keep":
+        return step.old, None
+    key = step.new or generate(step.algorithm, step.bits, step.format)
+    replace = step.action in ("replace", "encode")
+    kept = keep_copy(step.path) if replace and backup else None
+    times = None
+    if step.action == "copy":
+        found = os.stat(step.source)
+        times = (found.st_atime_ns, found.st_mtime_ns)
+    try:
+        place(step.path, key.data, prepare, replace, times)
+    except BaseException:
+        if kept:
+            os.unlink(kept)
+        raise
+    return key, kept
+
+
+class Attributes:
+    """Owner, group and mode of the files of one task, by Ansible's own functions."""
+
+    def __init__(self, module: Any) -> None:
+        """:raises MailError: owner or group does not exist; in check mode they may come with a package, and are then left out"""
+        self._module = module
+        self._missing = []
+        for option, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
+            value = module.params.get(option)
+            if value is None or str(value).isdigit():
+                continue
+            try:
+                lookup(value)
+            except KeyError:
+                if not module.check_mode:
+                    raise MailError(f"{option} {value!r} does not exist on this host") from None
+                self._missing.append(option)
+
+    def _arguments(self, path: str, mode: str | None) -> dict:
+        params = dict(self._module.params, mode=mode if mode is not None else self._module.params.get("mode"))
+        arguments = self._module.load_file_common_arguments(params, path=path)
+        arguments.update(dict.fromkeys(self._missing))
+        return arguments
+
+    def correct(self, path: str, diff: dict | None = None, mode: str | None = None) -> bool:
+        """Give a file that is there its attributes; return whether that changes anything (in check mode: would)."""
+        return self._module.set_fs_attributes_if_different(self._arguments(path, mode), False, diff=diff)
+
+    def prepare_key(self, path: str) -> None:
+        """Give a new private key its attributes before it has its name."""
+        self.correct(path)
+        if os.stat(path).st_mode & 0o007:
+            raise MailError(f"mode {self._module.params['mode']!r} would open a private key to everyone on this host")
+
+
+def _pattern(template: str, domain: str, selector: str | None, option: str) -> tuple[str, re.Pattern[str]]:
+    """Return a glob and a regular expression for a template with {domain} and {selector}.
+
+    The selector of a file that is found by its name is one label: with several, the file of another domain could be meant.
+    """
+    pieces = re.split(r"(\{[a-z]*\})", template)
+    shell, regex, seen = "", "", False
+    for piece in pieces:
+        if piece == "{domain}":
+            shell += glob.escape(domain)
+            regex += re.escape(domain)
+        elif piece == "{selector}":
+            shell += glob.escape(selector) if selector else "*"
+            regex += re.escape(selector) if selector else ("(?P=selector)" if seen else "(?P<selector>[A-Za-z0-9-]+)")
+            seen = True
+        elif piece.startswith("{"):
+            raise MailError(f"{option} {template!r} has {piece!r}; known are {{domain}} and {{selector}}")
+        else:
+            shell += glob.escape(piece)
+            regex += re.escape(piece)
+    if "{domain}" not in pieces or "{selector}" not in pieces:
+        raise MailError(f"{option} {template!r} must hold {{domain}} and {{selector}}")
+    return shell, re.compile(f"^{regex}$")
+
+
+class Candidate(NamedTuple):
+    """A key file that was found by its name. The newest sorts first."""
+
+    age: int
+    selector: str
+    path: str
+
+
+def candidates(template: str, domain: str, selector: str | None, option: str) -> list[Candidate]:
+    """Return the key files of a domain, the newest (by modification time, then by selector) first."""
+    shell, regex = _pattern(template, domain, selector, option)
+    found = []
+    for path in glob.glob(shell):
+        match = regex.match(path)
+        if not match or not os.path.isfile(path):
+            continue
+        name = selector or match.group("selector")
+        with contextlib.suppress(MailError):
+            found.append(Candidate(os.stat(path).st_mtime_ns, _names.selector(name), path))
+    return sorted(found, reverse=True)
+
+
+class Member(NamedTuple):
+    """One domain of a keyring, decided."""
+
+    domain: str
+    selector: str
+    selectors: list[str]
+    step: Step
+
+
+def plan_keyring(
+    directory: str,
+    file_pattern: str,
+    domains: Mapping[str, Mapping[str, Any]],
+    default_selector: str,
+    adopt: list[str],
+) -> list[Member]:
+    """Decide about all domains of a keyring, in order of name. Changes nothing.
+
+    :param domains: canonical domain to ``selector`` (or None), ``algorithm``, ``bits``
+    :raises MailError: one of the files is no key that DKIM can use: then nothing at all is written
+    """
+    if "/" in file_pattern or file_pattern.startswith("."):
+        raise MailError(f"file_pattern {file_pattern!r} must be a file name: no slash and no leading dot")
+    template = os.path.join(directory, file_pattern)
+    members = []
+    for domain in sorted(domains):
+        wanted = domains[domain]
+        selector = wanted.get("selector")
+        here = candidates(template, domain, selector, "file_pattern")
+        source = None
+        if here:
+            selector = here[0].selector
+        else:
+            elsewhere = [found for place_ in adopt for found in candidates(place_, domain, selector, "adopt")]
+            if elsewhere:
+                best = sorted(elsewhere, reverse=True)[0]
+                selector, source = best.selector, best.path
+        selector = selector or default_selector
+        path = here[0].path if here else os.path.join(directory, file_pattern.format(domain=domain, selector=selector))
+        try:
+            _dkim.name(selector, domain)
+            step = plan(path, wanted["algorithm"], wanted["bits"], source=source)
+        except MailError as exc:
+            raise MailError(f"domain {domain!r}: {exc}") from None
+        members.append(Member(domain, selector, [found.selector for found in here] or [selector], step))
+    return members

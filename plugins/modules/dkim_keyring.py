@@ -1,0 +1,317 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: dkim_keyring
+short_description: Keep one DKIM key for each of many domains in a directory
+version_added: 0.1.0
+description:
+  - Makes sure that every domain has a private key for DKIM in one directory, and returns the TXT records that publish them. All
+    domains are one task, however many they are.
+  - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt) is copied, with
+    its modification time, and the original is left alone. If there is none either, one is made.
+  - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
+    newest modification time counts, and of equally old ones the greatest selector. So a O(default_selector) that is made of the
+    date names new keys only. A selector that is found this way is one label; one with dots must be given.
+  - All files are read before the first is written. One that is damaged, encrypted, or no key for DKIM is an error, and nothing
+    is changed.
+  - No key is ever removed or replaced. That of a domain that is not listed any more stays.
+  - Otherwise as M(postmaster.mail.dkim_keypair), and by the same code. The private keys appear in no result, diff or message.
+requirements:
+  - cryptography >= 38 on the host where the keys are
+extends_documentation_fragment:
+  - postmaster.mail.attributes.changes
+author:
+  - The postmaster.mail developers (@postmaster-mail)
+options:
+  directory:
+    description: Absolute path of the directory. It is made if it is missing; its parent must exist.
+    type: path
+    default: /var/lib/rspamd/dkim
+  directory_mode:
+    description: Mode of the directory. Owner and group are those of the keys.
+    type: raw
+    default: '0750'
+  file_pattern:
+    description: File name of a key; C({domain}) and C({selector}) are replaced.
+    type: str
+    default: '{domain}.{selector}.key'
+  domains:
+    description:
+      - Domain to a dictionary, which may be empty, of C(selector) (string), C(algorithm) (C(rsa) or C(ed25519)), C(bits) (1024 to
+        4096, for RSA) and C(enabled) (a domain with V(false) gets no key and is left out of RV(keys)). None of them is required.
+      - Algorithm and length are for a new key. A key that exists is kept, with a warning if it is another one than asked for.
+    type: dict
+    required: true
+  default_selector:
+    description: Selector of a new key if its domain says none.
+    type: str
+    required: true
+  algorithm:
+    description: Algorithm of a new key if its domain says none.
+    type: str
+    choices: [rsa, ed25519]
+    default: rsa
+  bits:
+    description: Length of a new RSA key if its domain says none, from 1024 to 4096.
+    type: int
+    default: 2048
+  adopt:
+    description:
+      - Absolute paths with C({domain}) and C({selector}) where an earlier set-up may have keys.
+    type: list
+    elements: str
+    default: []
+  owner:
+    description: Owner of directory and keys.
+    type: str
+    default: root
+  group:
+    description:
+      - Group of directory and keys, which the signer reads them by.
+      - In check mode it need not exist yet.
+    type: str
+  mode:
+    description: Mode of the keys. One that lets everyone read a new key is refused.
+    type: raw
+    default: '0640'
+seealso:
+  - module: postmaster.mail.dkim_keypair
+notes:
+  - In check mode the record of a key that is yet to be made is not known; its values are then null.
+"""
+
+EXAMPLES = r"""
+- name: Keys | One DKIM key per domain
+  postmaster.mail.dkim_keyring:
+    directory: /var/lib/rspamd/dkim
+    group: _rspamd
+    default_selector: "s{{ now(utc=true, fmt='%Y%m%d') }}"
+    domains:
+      example.org: {}
+      example.net: {selector: mail}
+    adopt:
+      - /etc/opendkim/keys/{domain}/{selector}.private
+  register: keyring
+
+- name: Keys | What to publish
+  ansible.builtin.debug:
+    msg: "{{ keyring['keys'].values() | map(attribute='zone_line') }}"
+"""
+
+RETURN = r"""
+keys:
+  description: Domain to what there is to say of its key.
+  returned: success
+  type: dict
+  contains:
+    selector:
+      description: Selector of the key.
+      type: str
+      sample: s20261122
+    selectors:
+      description: Selectors of all keys of this domain in the directory, the one in use first.
+      type: list
+      elements: str
+    path:
+      description: Path of the private key.
+      type: str
+      sample: /var/lib/rspamd/dkim/example.org.s20261122.key
+    origin:
+      description: V(existing), V(adopted) or V(created), by what this run found or did (in check mode, would do).
+      type: str
+      sample: existing
+    adopted_from:
+      description: Path of the original if it was adopted in this run, else null.
+      type: str
+    name:
+      description: Name of the record, without a trailing dot.
+      type: str
+      sample: s20261122._domainkey.example.org
+    type:
+      description: Type of the record.
+      type: str
+      sample: TXT
+    value:
+      description: The whole value of the record. Null in check mode if the key is yet to be made.
+      type: str
+      sample: v=DKIM1; k=rsa; p=MIIBIjANBgkq...
+    strings:
+      description: The value in strings of at most 255 octets.
+      type: list
+      elements: str
+    zone_line:
+      description: A line for a zone file.
+      type: str
+    algorithm:
+      description: Algorithm of the key.
+      type: str
+      sample: rsa
+    bits:
+      description: Length of the key.
+      type: int
+      sample: 2048
+    format:
+      description: Format of the key's file, as in M(postmaster.mail.dkim_keypair).
+      type: str
+      sample: pkcs8
+    public_key:
+      description: The public key in base64, as in C(p=).
+      type: str
+    fingerprint:
+      description: SHA-256 of the public key as SubjectPublicKeyInfo, hexadecimal.
+      type: str
+"""
+
+import contextlib
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _names
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+ORIGINS = {"keep": "existing", "copy": "adopted", "create": "created"}
+
+
+def _wanted(params: dict) -> dict[str, dict[str, Any]]:
+    """Return the enabled domains in canonical form, every setting filled in."""
+    found = {}
+    for given, settings in params["domains"].items():
+        domain = _names.domain_name(given, "domains")
+        settings = {} if settings is None else settings
+        if not isinstance(settings, dict):
+            raise MailError(f"domains: {domain}: {settings!r} must be a dictionary")
+        unknown = sorted(set(settings) - {"enabled", "selector", "algorithm", "bits"})
+        if unknown:
+            raise MailError(f"domains: {domain}: unknown {unknown[0]!r}; known are enabled, selector, algorithm, bits")
+        enabled = settings.get("enabled", True)
+        bits = settings.get("bits") or params["bits"]
+        if not isinstance(enabled, bool):
+            raise MailError(f"domains: {domain}: enabled {enabled!r} must be true or false")
+        if isinstance(bits, bool) or not isinstance(bits, int):
+            raise MailError(f"domains: {domain}: bits {bits!r} must be a number")
+        if domain in found:
+            raise MailError(f"domains: {domain} is listed twice, the second time as {given!r}")
+        selector = settings.get("selector")
+        algorithm = settings.get("algorithm") or params["algorithm"]
+        try:
+            _dkim.check_wanted(algorithm, bits, None)
+            selector = _names.selector(selector) if selector else None
+        except MailError as exc:
+            raise MailError(f"domains: {domain}: {exc}") from None
+        found[domain] = {"enabled": enabled, "selector": selector, "algorithm": algorithm, "bits": bits}
+    return {domain: settings for domain, settings in found.items() if settings["enabled"]}
+
+
+def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None) -> dict:
+    """What is returned of one domain."""
+    step = member.step
+    bits = 256 if step.algorithm == "ed25519" else step.bits
+    told = facts or _dkim.KeyFacts(step.algorithm, bits, "", "", _dkim.FORMATS[step.algorithm][0])
+    return {
+        "selector": member.selector,
+        "selectors": member.selectors,
+        "path": step.path,
+        "origin": ORIGINS[step.action],
+        "adopted_from": step.source if step.action == "copy" else None,
+        "algorithm": told.algorithm,
+        "bits": told.bits,
+        "format": told.format,
+        "public_key": facts.public_key if facts else None,
+        "fingerprint": facts.fingerprint if facts else None,
+        **_dkim.published(member.selector, member.domain, facts),
+    }
+
+
+def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: str) -> bool:
+    """Make sure that the directory exists with its attributes; return whether that changes anything."""
+    mode = module.params["directory_mode"]
+    if os.path.isdir(path):
+        return attributes.correct(path, mode=mode)
+    if os.path.lexists(path):
+        raise MailError(f"directory {path!r} is no directory")
+    if not module.check_mode:
+        # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(path, 0o700)
+        attributes.correct(path, mode=mode)
+    return True
+
+
+def keyring(module: AnsibleModule) -> dict:
+    """Do the module's work; return its result."""
+    params = module.params
+    directory = _dkim_key.file_path("directory", params["directory"])
+    for place in params["adopt"]:
+        if not os.path.isabs(place):
+            raise MailError(f"adopt {place!r} must be an absolute path")
+    domains = _wanted(params)
+    default_selector = _names.selector(params["default_selector"], "default_selector")
+    attributes = _dkim_key.Attributes(module)
+
+    def planned() -> list[_dkim_key.Member]:
+        return _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"])
+
+    # Once without the lock, so that a broken file is found before even the directory is made.
+    members = planned()
+    changed = _directory(module, attributes, directory)
+    keys, before, after = {}, {}, {}
+    with contextlib.nullcontext() if module.check_mode else _dkim_key.locked(directory):
+        if not module.check_mode:
+            members = planned()
+        for member in members:
+            step = member.step
+            facts = step.facts
+            if not module.check_mode:
+                _dkim_key.clean(step.path)
+                key, _none = _dkim_key.carry_out(step, attributes.prepare_key)
+                facts = key.facts
+            if step.action == "keep":
+                changed = attributes.correct(step.path) or changed
+            else:
+                changed = True
+                after[step.path] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
+            if step.action == "copy":
+                module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
+            for text in step.warnings:
+                module.warn(f"{member.domain}: {step.path}: {text}")
+            keys[member.domain] = _described(member, facts)
+    return {"changed": changed, "keys": keys, "diff": {"before": before, "after": after}}
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/var/lib/rspamd/dkim"},
+            "directory_mode": {"type": "raw", "default": "0750"},
+            "file_pattern": {"type": "str", "default": "{domain}.{selector}.key"},
+            "domains": {"type": "dict", "required": True},
+            "default_selector": {"type": "str", "required": True},
+            "algorithm": {"type": "str", "choices": ["rsa", "ed25519"], "default": "rsa"},
+            "bits": {"type": "int", "default": 2048},
+            "adopt": {"type": "list", "elements": "str", "default": []},
+            "owner": {"type": "str", "default": "root"},
+            "group": {"type": "str"},
+            "mode": {"type": "raw", "default": "0640"},
+        },
+        supports_check_mode=True,
+    )
+    if _dkim_key.CRYPTOGRAPHY_ERROR:
+        module.fail_json(msg=missing_required_lib("cryptography >= 38"), exception=_dkim_key.CRYPTOGRAPHY_ERROR)
+    try:
+        result = keyring(module)
+    except MailError as exc:
+        module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(msg=f"{exc.filename or module.params['directory']}: {exc.strerror}")
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
