@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Dovecot reads besides its settings: the syntax its version wants, the passwd-file, tests in Sieve. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import split_address
+
+#: The configuration syntaxes that are written here; neither version reads the other's.
+SYNTAXES = ("2.3", "2.4")
+
+#: Dovecot's own auth_username_chars, less what a directory name or %-expansion could trip over.
+_USER_PART = re.compile(r"^[a-z0-9_-][a-z0-9._-]*$")
+_VERSION = re.compile(r"^(\d+)\.(\d+)(?:\.|\b)")
+_HEADER = re.compile(r"^[!-9;-~]+$")
+
+
+def syntax(version: str, expected: str = "") -> str:
+    """Return which configuration syntax an installed Dovecot reads, C(2.3) or C(2.4).
+
+    :param version: what C(dovecot --version) prints, such as C(2.4.1-4 (7d8c0e5759)); empty when none is installed
+    :param expected: the answer when none is installed, as in check mode on a fresh host
+    :raises MailError: a version whose syntax is neither, or none installed and nothing expected
+    """
+    text = version.strip() or expected
+    match = _VERSION.match(text)
+    if not match:
+        raise MailError(f"the installed Dovecot's version {text!r} cannot be read: it must start like 2.4.1")
+    major, minor = int(match[1]), int(match[2])
+    if (major, minor) == (2, 3):
+        return "2.3"
+    if major == 2 and minor >= 4:
+        return "2.4"
+    raise MailError(f"Dovecot {text} is installed, but configuration is written here for {' and '.join(SYNTAXES)} only")
+
+
+def passwd_file(users: Mapping[str, Mapping[str, Any]], version: str) -> str:
+    """Return the lines of Dovecot's passwd-file, sorted by address; see doc.dovecot.org, passwd-file.
+
+    A line is C(user:password:uid:gid:gecos:home:shell:extra). Only the password and the user's own quota are set: who
+    owns the mail and where it lies is the same for all and stands in the configuration.
+
+    :param users: address to C(password_hash) (a bcrypt hash) and C(quota) (bytes, 0 for none)
+    :param version: C(2.3) or C(2.4)
+    :raises MailError: an address that cannot be a login and a directory
+    """
+    if version not in SYNTAXES:
+        raise MailError(f"Dovecot syntax {version!r} is unknown; it is one of {', '.join(SYNTAXES)}")
+    lines = []
+    for user, options in sorted(users.items()):
+        local, _domain = split_address(user, "mail_users")
+        if not _USER_PART.match(local):
+            raise MailError(
+                f"mail_users {user!r} cannot have a mailbox: a login is also a directory, and has only letters, digits, "
+                "'-', '_' and inner '.' before the @. Give the mailbox another name and make this address an alias of it"
+            )
+        quota = int(options.get("quota") or 0)
+        extra = ""
+        if quota:
+            extra = f"userdb_quota_storage_size={quota}B" if version == "2.4" else f"userdb_quota_rule=*:bytes={quota}"
+        lines.append(f"{user}:{{BLF-CRYPT}}{options['password_hash']}::::::{extra}\n")
+    return "".join(lines)
+
+
+def sieve_string(text: str) -> str:
+    """Return a quoted string of Sieve (RFC 5228 section 2.4.2)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def header_test(headers: Mapping[str, str]) -> str:
+    """Return a Sieve test that is true when one of these headers has its value (RFC 5228 section 5.7).
+
+    :param headers: header name to a value, compared without case, in which C(*) and C(?) stand for any characters
+    :raises MailError: a name that is not that of a header (RFC 5322 section 2.2)
+    """
+    tests = []
+    for name, value in sorted(headers.items()):
+        if not _HEADER.match(name):
+            raise MailError(f"header {name!r} is not a header name (RFC 5322 section 2.2)")
+        tests.append(f"header :matches {sieve_string(name)} {sieve_string(str(value))}")
+    if not tests:
+        return "false"
+    return tests[0] if len(tests) == 1 else f"anyof ({', '.join(tests)})"

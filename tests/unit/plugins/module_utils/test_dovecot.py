@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.filter import dovecot_syntax, dovecot_users, sieve_header_test
+from ansible_collections.postmaster.mail.plugins.module_utils import _dovecot
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+HASH = "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy"
+
+
+@pytest.mark.parametrize(
+    ("version", "expected", "answer"),
+    [
+        ("2.4.1-4 (7d8c0e5759)\n", "", "2.4"),  # Debian 13
+        ("2.3.19.1 (9b53102964)", "2.4", "2.3"),  # Debian 12: what is installed wins over what was expected
+        ("2.3.21.1 (d492236fa0)", "", "2.3"),  # OpenBSD 7.9
+        ("2.5.0", "", "2.4"),
+        ("2.10.0", "", "2.4"),
+        ("", "2.4", "2.4"),
+        ("\n", "2.3", "2.3"),
+    ],
+)
+def test_syntax(version: str, expected: str, answer: str) -> None:
+    assert _dovecot.syntax(version, expected) == answer
+
+
+@pytest.mark.parametrize(
+    ("version", "text"),
+    [
+        ("2.2.36", "Dovecot 2.2.36 is installed, but configuration is written here for 2.3 and 2.4 only"),
+        ("3.0.0", "Dovecot 3.0.0 is installed, but configuration is written here for 2.3 and 2.4 only"),
+        ("", "the installed Dovecot's version '' cannot be read: it must start like 2.4.1"),
+        ("doveconf: Fatal", "the installed Dovecot's version 'doveconf: Fatal' cannot be read: it must start like 2.4.1"),
+    ],
+)
+def test_syntax_refuses(version: str, text: str) -> None:
+    with pytest.raises(MailError) as caught:
+        _dovecot.syntax(version)
+    assert str(caught.value) == text
+    with pytest.raises(AnsibleFilterError):
+        dovecot_syntax.FilterModule().filters()["dovecot_syntax"](version)
+
+
+def test_passwd_file_is_sorted_and_complete() -> None:
+    users = {
+        "me@example.org": {"password_hash": HASH, "quota": 0, "senders": []},
+        "a.b-c_d@example.org": {"password_hash": HASH, "quota": 1048576, "senders": []},
+    }
+    assert _dovecot.passwd_file(users, "2.4") == (
+        f"a.b-c_d@example.org:{{BLF-CRYPT}}{HASH}::::::userdb_quota_storage_size=1048576B\n"
+        f"me@example.org:{{BLF-CRYPT}}{HASH}::::::\n"
+    )
+    assert _dovecot.passwd_file(users, "2.3").splitlines()[0].endswith("::::::userdb_quota_rule=*:bytes=1048576")
+    assert dovecot_users.FilterModule().filters()["dovecot_users"](users, "2.4") == _dovecot.passwd_file(users, "2.4")
+    assert _dovecot.passwd_file({}, "2.4") == ""
+
+
+@pytest.mark.parametrize("local", ["o'brien", "a/b", "a%d", "~me", "a=b", "me+tag"])
+def test_passwd_file_refuses_what_is_no_directory(local: str) -> None:
+    with pytest.raises(MailError) as caught:
+        _dovecot.passwd_file({f"{local}@example.org": {"password_hash": HASH, "quota": 0}}, "2.4")
+    address = f"{local}@example.org"
+    assert str(caught.value) == (
+        f"mail_users {address!r} cannot have a mailbox: a login is also a directory, and has only letters, digits, "
+        "'-', '_' and inner '.' before the @. Give the mailbox another name and make this address an alias of it"
+    )
+    assert HASH not in str(caught.value)
+
+
+def test_passwd_file_refuses_an_unknown_syntax() -> None:
+    with pytest.raises(MailError, match=r"^Dovecot syntax '2\.2' is unknown; it is one of 2\.3, 2\.4$"):
+        _dovecot.passwd_file({}, "2.2")
+    with pytest.raises(AnsibleFilterError):
+        dovecot_users.dovecot_users({}, "2.2")
+
+
+@pytest.mark.parametrize(
+    ("headers", "test"),
+    [
+        ({}, "false"),
+        ({"X-Spam": "Yes*"}, 'header :matches "X-Spam" "Yes*"'),
+        ({"X-Spam": "Yes", "X-A": 'a "b" \\'}, 'anyof (header :matches "X-A" "a \\"b\\" \\\\", header :matches "X-Spam" "Yes")'),
+    ],
+)
+def test_header_test(headers: dict[str, str], test: str) -> None:
+    assert _dovecot.header_test(headers) == test
+    assert sieve_header_test.FilterModule().filters()["sieve_header_test"](headers) == test
+
+
+@pytest.mark.parametrize("name", ["X Spam", "", "X-Spam:", "X-Späm"])
+def test_header_test_refuses(name: str) -> None:
+    with pytest.raises(MailError) as caught:
+        _dovecot.header_test({name: "Yes"})
+    assert str(caught.value) == f"header {name!r} is not a header name (RFC 5322 section 2.2)"
+    with pytest.raises(AnsibleFilterError):
+        sieve_header_test.sieve_header_test({name: "Yes"})
