@@ -12,8 +12,9 @@ import pathlib
 import shutil
 
 from little.machine import lock, run
-from little.plan import BASES, PROXY_PORT
+from little.plan import BASES, PROXY_PORT_OUTSIDE
 
+_VERSION = 1  # raise it when the functions below change what they make
 # What a cloud provider's minimal image has: systemd, SSH, Python, and nothing of mail.
 _BARE = ("systemd-sysv", "dbus", "python3", "python3-apt", "openssh-server", "iproute2", "ifupdown", "ca-certificates")
 _SERVICES = ("bind9", "bind9-dnsutils", "bind9-utils", "dbconfig-no-thanks", "dovecot-imapd", "dovecot-lmtpd", "opendkim", "opendkim-tools",
@@ -24,13 +25,13 @@ _QUIET = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", 
           "man-db.timer", "systemd-networkd-wait-online.service")
 # Services that no machine wants unless it says so.
 _IDLE = ("named", "dovecot", "opendkim", "opendmarc", "pebble", "postfix", "postfix-resolvconf.path", "unbound", "unbound-resolvconf")
-_PROXY = f'Acquire::http::Proxy "http://127.0.0.1:{PROXY_PORT}";'
+_PROXY = f'Acquire::http::Proxy "http://127.0.0.1:{PROXY_PORT_OUTSIDE}";'
 
 
 def _stamp(name: str) -> str:
     """Return a digest of the recipe: another recipe makes another tree."""
-    recipe = [pathlib.Path(__file__).read_bytes(), name.encode()]
-    return hashlib.sha256(b"\0".join(recipe)).hexdigest()[:10]
+    recipe = [_VERSION, _BARE, _QUIET, name] if name != "services" else [_stamp(_SERVICES_SUITE), _VERSION, _SERVICES, _IDLE]
+    return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def layers(name: str) -> list[pathlib.Path]:
@@ -81,7 +82,8 @@ def _build_services(name: str, tree: pathlib.Path, below: list[pathlib.Path]) ->
     for path in (tree, scratch / "work", scratch / "root"):
         path.mkdir(parents=True)
     root = scratch / "root"
-    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={below[0]},upperdir={tree},workdir={scratch}/work", root)
+    options = f"lowerdir={':'.join(map(str, below))},upperdir={tree},workdir={scratch}/work"
+    run("mount", "-t", "overlay", "overlay", "-o", options, root)
     try:
         policy = root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
@@ -89,8 +91,8 @@ def _build_services(name: str, tree: pathlib.Path, below: list[pathlib.Path]) ->
         option = root / "etc/apt/apt.conf.d/99build"
         option.write_text(_PROXY + "\n", encoding="ascii")
         # In a process namespace of its own: whatever a maintainer script starts ends with it.
-        chroot = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec",
-                  'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" env DEBIAN_FRONTEND=noninteractive "$@"', root)
+        script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" env DEBIAN_FRONTEND=noninteractive "$@"'
+        chroot = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script, root)
         run(*chroot, "apt-get", "-q", "update")
         run(*chroot, "apt-get", "-q", "-y", "--no-install-recommends", "install", *_SERVICES)
         run(*chroot, "apt-get", "clean")

@@ -18,14 +18,15 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
-from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, RUN, STATE, Host, ipv4, ipv6
+from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, PROXY_PORT_OUTSIDE, RUN, STATE, Host, ipv4, ipv6
 
 NETNS = pathlib.Path("/run/netns") / NAMESPACE
-GROUP = "postmaster-mail-internet"  # our control group, one child per machine
+GROUP = RUN.name  # our control group, one child per machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, inside: bool = False) -> subprocess.CompletedProcess[str]:
+def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None,
+        inside: bool = False) -> subprocess.CompletedProcess[str]:
     """Run a command, in the namespace if ``inside``; a failure ends the program with the command's own words."""
     words = [str(word) for word in argv]
     if inside:
@@ -73,7 +74,8 @@ def processes(marker: str, program: str | None = None) -> list[int]:
     return found
 
 
-def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str | None = None, inside: bool = False) -> subprocess.Popen[bytes]:
+def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str | None = None,
+               inside: bool = False) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one and its shell."""
     words = [str(word) for word in argv]
     if inside:
@@ -81,10 +83,12 @@ def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str
     if group:
         # The shell enters the control groups first, so that no moment exists in which a child is outside of them.
         paths = [str(path / "cgroup.procs") for path in control_groups(group)]
-        words = ["sh", "-c", 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"', "sh", *paths, "--", *words]
+        script = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
+        words = ["sh", "-c", script, "sh", *paths, "--", *words]
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with open(log, "ab") as output:
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/", env=environment)
+        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
+                                env=environment)
 
 
 def end(pids: Sequence[int], patience: float = 5) -> None:
@@ -101,10 +105,15 @@ def end(pids: Sequence[int], patience: float = 5) -> None:
 
 
 def _alive(pid: int) -> bool:
+    return _stat(pid)[0] not in "ZX"
+
+
+def _stat(pid: int) -> list[str]:
+    """Return state, parent and so on of a process; X if there is none."""
     try:
-        return (pathlib.Path("/proc") / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()[0] != "Z"
+        return (pathlib.Path("/proc") / str(pid) / "stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
     except OSError:
-        return False
+        return ["X", "0"]
 
 
 # Control groups: one per machine, so that its processes are found and ended together.
@@ -139,7 +148,7 @@ def _members(path: pathlib.Path) -> list[int]:
 
 def group_names() -> list[str]:
     """Return the machines that have control groups."""
-    return sorted({path.name for top in _hierarchies() if (top / GROUP).is_dir() for path in (top / GROUP).iterdir() if path.is_dir()})
+    return sorted({path.name for top in _hierarchies() for path in (top / GROUP).glob("*") if path.is_dir()})
 
 
 def members(name: str) -> list[int]:
@@ -224,7 +233,7 @@ def _proxy() -> None:
     shutil.chown(spool, "proxy", "proxy")
     if not processes(str(configuration), "squid"):
         configuration.write_text(
-            f"""http_port 127.0.0.1:{PROXY_PORT}
+            f"""http_port 127.0.0.1:{PROXY_PORT_OUTSIDE}
 acl local src 127.0.0.1
 acl mirrors dstdomain .debian.org
 http_access allow local mirrors
@@ -255,9 +264,10 @@ coredump_dir {spool}
         background(["squid", "-N", "-f", configuration], RUN / "squid.out")
     if not processes(f"UNIX-LISTEN:{link}", "socat"):
         link.unlink(missing_ok=True)
-        background(["socat", f"UNIX-LISTEN:{link},fork,mode=600", f"TCP:127.0.0.1:{PROXY_PORT}"], RUN / "socat.out")
+        background(["socat", f"UNIX-LISTEN:{link},fork,mode=600", f"TCP:127.0.0.1:{PROXY_PORT_OUTSIDE}"], RUN / "socat.out")
     if not processes(f"UNIX-CONNECT:{link}", "socat"):
-        background(["socat", f"TCP-LISTEN:{PROXY_PORT},bind={ipv4(1)},fork,reuseaddr", f"UNIX-CONNECT:{link}"], RUN / "socat.out", inside=True)
+        listen = f"TCP-LISTEN:{PROXY_PORT},bind={ipv4(1)},fork,reuseaddr"
+        background(["socat", listen, f"UNIX-CONNECT:{link}"], RUN / "socat.out", inside=True)
     wait_for(f"the package proxy (see {RUN}/squid.log)", _proxy_answers, 30)
 
 
@@ -306,9 +316,9 @@ def mount(host: Host, lower: Sequence[pathlib.Path]) -> None:
 
 def start(host: Host) -> None:
     """Boot the machine whose tree is mounted."""
-    child = background(["systemd-nspawn", "--quiet", "-D", host.root, "--boot", "--register=no", "--keep-unit", f"--network-bridge={BRIDGE}",
-                "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", "-M", host.name],
-               host.directory / "console.log", group=host.name, inside=True)
+    argv = ["systemd-nspawn", "--quiet", "-D", host.root, "--boot", "--register=no", "--keep-unit", f"--network-bridge={BRIDGE}",
+            "--resolv-conf=off", "--timezone=off", "--link-journal=no", "--console=pipe", "-M", host.name]
+    child = background(argv, host.directory / "console.log", group=host.name, inside=True)
     wait_for(f"{host.name} to start", lambda: members(host.name) or child.poll() is not None, 10)
 
 
@@ -352,7 +362,7 @@ def remove_network() -> None:
         pid = os.getpid()
         while pid > 1:
             family.add(pid)
-            pid = int((pathlib.Path("/proc") / str(pid) / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[1])
+            pid = int(_stat(pid)[1])
         inner = [int(pid) for pid in run("ip", "netns", "pids", NAMESPACE, check=False).stdout.split()]
         end([pid for pid in inner if pid not in family])
     end(processes(str(RUN / "proxy.sock"), "socat"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import zlib
 from typing import Any
 
 import yaml
@@ -18,13 +19,15 @@ CACHE = pathlib.Path(os.environ.get("POSTMASTER_MAIL_CACHE") or "/var/cache/post
 STATE = CACHE / "internet"
 HOSTS = CACHE / "hosts"
 BASES = CACHE / "base"
-RUN = pathlib.Path("/run/postmaster-mail-internet")
+# A second little internet beside the first has another name, and another POSTMASTER_MAIL_CACHE too.
+NAMESPACE = os.environ.get("INTERNET_NAME") or "pm-net"
+RUN = pathlib.Path("/run/postmaster-mail-internet" + ("" if NAMESPACE == "pm-net" else f"-{NAMESPACE}"))
 
-NAMESPACE = "pm-net"
 BRIDGE = "pm-br0"
 PREFIX4 = "198.51.100."
 PREFIX6 = "2001:db8:100::"
-PROXY_PORT = 13128  # on loopback outside, and on the gateway inside
+PROXY_PORT = 13128  # on the gateway, inside
+PROXY_PORT_OUTSIDE = PROXY_PORT + (zlib.crc32(NAMESPACE.encode()) % 1000 if NAMESPACE != "pm-net" else 0)  # on loopback
 
 # Addresses on the controller's end of the bridge, so that a test can bind the one whose reputation it wants:
 # number -> (reverse name or None, forward names that lead here).

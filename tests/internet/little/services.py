@@ -70,7 +70,7 @@ def _certificates() -> None:
     root = STATE / "acme-listener-root.pem"
     if not root.exists():
         _openssl_key(directory / "root.key")
-        run("openssl", "req", "-x509", "-key", directory / "root.key", "-out", root, "-days", "3650", "-subj", "/CN=Little internet root",
+        run("openssl", "req", "-x509", "-key", directory / "root.key", "-out", root, "-days", "3650", "-subj", "/CN=Little internet",
             "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign,cRLSign")
     for name in ("acme.test", "mx.bigmail.test"):
         if (directory / f"{name}.pem").exists():
@@ -78,8 +78,8 @@ def _certificates() -> None:
         _openssl_key(directory / f"{name}.key")
         request = run("openssl", "req", "-new", "-key", directory / f"{name}.key", "-subj", f"/CN={name}").stdout
         _write(directory / "extensions", f"subjectAltName=DNS:{name}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n")
-        run("openssl", "x509", "-req", "-CA", root, "-CAkey", directory / "root.key", "-days", "3000", "-set_serial", str(secrets.randbits(60)),
-            "-extfile", directory / "extensions", "-out", directory / f"{name}.new", text=request)
+        run("openssl", "x509", "-req", "-CA", root, "-CAkey", directory / "root.key", "-days", "3000",
+            "-set_serial", str(secrets.randbits(60)), "-extfile", directory / "extensions", "-out", directory / f"{name}.new", text=request)
         (directory / f"{name}.new").rename(directory / f"{name}.pem")
 
 
