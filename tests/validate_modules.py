@@ -19,6 +19,17 @@ import yaml
 
 VALIDATOR = Path(ansible_test.__file__).parent / "_util/controller/sanity/validate-modules/validate.py"
 
+# What the validator would have otherwise, with the reason.
+ACCEPTED = {
+    # The action plugin renders the tree and hands it over in this one argument; users do not write it.
+    ("plugins/modules/config_tree.py", "undocumented-parameter", "_tree"),
+}
+
+
+def accepted(path: str, error: dict[str, str]) -> bool:
+    """Whether a complaint is one of those that are known and meant."""
+    return any((path, error["code"]) == (known, code) and f"'{word}'" in error["msg"] for known, code, word in ACCEPTED)
+
 
 def main() -> int:
     version = yaml.safe_load(Path("galaxy.yml").read_text())["version"]
@@ -32,9 +43,9 @@ def main() -> int:
     if done.returncode not in (0, 3):
         sys.exit(done.stdout + done.stderr)
     complaints = [f"{path}:{error.get('line', 0)}: {error['code']}: {error['msg']}"
-                  for path, report in json.loads(done.stdout).items() for error in report["errors"]]
+                  for path, report in json.loads(done.stdout).items() for error in report["errors"] if not accepted(path, error)]
     print("\n".join([*complaints, f"validate-modules: {len(modules)} modules, {len(complaints)} complaints"]))
-    return 1 if complaints or done.returncode else 0
+    return 1 if complaints else 0
 
 
 if __name__ == "__main__":
