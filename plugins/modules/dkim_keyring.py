@@ -105,7 +105,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 keys:
-  description: Domain to what there is to say of its key.
+  description: Domain to what there is to say of its key. In a template it is C(result['keys']), because C(result.keys) is a method.
   returned: success
   type: dict
   contains:
@@ -237,6 +237,8 @@ def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: st
     if os.path.lexists(path):
         raise MailError(f"directory {path!r} is no directory")
     if not module.check_mode:
+        if not os.path.isdir(os.path.dirname(path)):
+            raise MailError(f"directory {path!r} is in a directory that does not exist")
         # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
         with contextlib.suppress(FileExistsError):
             os.mkdir(path, 0o700)
@@ -258,13 +260,16 @@ def keyring(module: AnsibleModule) -> dict:
     def planned() -> list[_dkim_key.Member]:
         return _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"])
 
-    # Once without the lock, so that a broken file is found before even the directory is made.
-    members = planned()
-    changed = _directory(module, attributes, directory)
-    keys, before, after = {}, {}, {}
+    changed = False
+    if module.check_mode or not os.path.isdir(directory):
+        # There is no lock to hold yet, but a broken file at the places to adopt from is found before the directory is made.
+        members = planned()
+        changed = _directory(module, attributes, directory)
+    keys, after = {}, {}
     with contextlib.nullcontext() if module.check_mode else _dkim_key.locked(directory):
         if not module.check_mode:
             members = planned()
+            changed = _directory(module, attributes, directory) or changed
         for member in members:
             step = member.step
             facts = step.facts
@@ -282,7 +287,7 @@ def keyring(module: AnsibleModule) -> dict:
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
             keys[member.domain] = _described(member, facts)
-    return {"changed": changed, "keys": keys, "diff": {"before": before, "after": after}}
+    return {"changed": changed, "keys": keys, "diff": {"before": {}, "after": after}}
 
 
 def main() -> None:

@@ -1,0 +1,204 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""dkim_keyring: which key each domain gets, and that nothing happens to any when one is broken."""
+
+from __future__ import annotations
+
+import os
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from dkim_runner import Runner
+
+run = Runner()
+
+
+@pytest.fixture(scope="session")
+def key(tmp_path_factory):
+    """The octets of a private key of openssl's making."""
+    path = tmp_path_factory.mktemp("key") / "key"
+    subprocess.run(["openssl", "genrsa", "-out", str(path), "2048"], capture_output=True, check=True)
+    return path.read_bytes()
+
+
+@pytest.fixture
+def arguments(tmp_path):
+    return {
+        "directory": str(tmp_path / "dkim"), "default_selector": "s20261122", "group": "daemon",
+        "domains": {"example.org": {}, "Example.NET.": {"selector": "Mail", "bits": 1024}},
+        "adopt": [str(tmp_path / "old/{domain}/{selector}.private"), str(tmp_path / "older/{domain}.{selector}")],
+    }
+
+
+def put(path, data, age=0):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    os.utime(path, (1_700_000_000 - age, 1_700_000_000 - age))
+
+
+def listing(directory):
+    return sorted(entry.name for entry in Path(directory).iterdir())
+
+
+def test_check_make_check_again(arguments, tmp_path):
+    foreseen = run("dkim_keyring", arguments, check=True)
+    assert foreseen["changed"] and listing(tmp_path) == []
+    assert foreseen["keys"]["example.org"]["value"] is None
+    first = run("dkim_keyring", arguments)
+    assert first["changed"] and "warnings" not in first
+    assert listing(arguments["directory"]) == ["example.net.mail.key", "example.org.s20261122.key"]
+    for name in listing(arguments["directory"]):
+        found = (Path(arguments["directory"]) / name).stat()
+        assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o640, 0, 1)
+    found = os.stat(arguments["directory"])
+    assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o750, 0, 1)
+    keys = first["keys"]
+    assert sorted(keys) == ["example.net", "example.org"]
+    expected = {
+        "selector": "s20261122", "selectors": ["s20261122"], "origin": "created", "adopted_from": None,
+        "name": "s20261122._domainkey.example.org", "bits": 2048, "algorithm": "rsa",
+    }
+    assert {name: keys["example.org"][name] for name in expected} == expected
+    assert keys["example.net"]["bits"] == 1024 and keys["example.net"]["path"] == arguments["directory"] + "/example.net.mail.key"
+    for result in (run("dkim_keyring", arguments, check=True), run("dkim_keyring", arguments)):
+        assert not result["changed"] and result["diff"] == {"before": {}, "after": {}}
+        assert result["keys"] == {domain: {**found, "origin": "existing"} for domain, found in keys.items()}
+
+
+def test_the_selector_of_a_key_outlives_the_date_and_the_domain_its_key(arguments):
+    before = run("dkim_keyring", arguments)["keys"]["example.org"]["value"]
+    after = run("dkim_keyring", {**arguments, "default_selector": "s20270101", "domains": {"example.org": None, "example.com": {}}})
+    assert after["keys"]["example.org"]["selector"] == "s20261122" and after["keys"]["example.org"]["value"] == before
+    assert after["keys"]["example.com"]["selector"] == "s20270101"
+    assert listing(arguments["directory"]) == ["example.com.s20270101.key", "example.net.mail.key", "example.org.s20261122.key"]
+
+
+SELECTORS = [
+    # files with their ages in seconds, selector asked for, selector and all selectors found
+    pytest.param({"a": 50, "b": 10, "c": 90}, None, "b", ["b", "a", "c"], id="the newest counts"),
+    pytest.param({"s20250101": 5, "s20260101": 5}, None, "s20260101", ["s20260101", "s20250101"], id="of equal age the greatest"),
+    pytest.param({"a": 50, "b": 10}, "a", "a", ["a"], id="one that is asked for"),
+    pytest.param({"a": 50}, "x.y", "x.y", ["x.y"], id="one with a dot that is new"),
+    pytest.param({"co": 50, "uk.a": 10}, None, "co", ["co"], id="a file of another domain that begins alike"),
+    pytest.param({"-a": 50, "b c": 10, "k_l": 1}, None, "s20261122", ["s20261122"], id="names that are no selectors"),
+]
+
+
+@pytest.mark.parametrize(("files", "asked", "selector", "selectors"), SELECTORS)
+def test_which_of_several_keys_counts(arguments, key, files, asked, selector, selectors):
+    for name, age in files.items():
+        put(Path(arguments["directory"]) / f"example.org.{name}.key", key, age)
+    found = run("dkim_keyring", {**arguments, "domains": {"example.org": {"selector": asked}}})["keys"]["example.org"]
+    assert (found["selector"], found["selectors"]) == (selector, selectors)
+
+
+def test_a_key_of_an_earlier_set_up_is_copied_and_said(arguments, key, tmp_path):
+    old = tmp_path / "old/example.org/2019.private"
+    put(old, key, 100)
+    put(tmp_path / "older/example.org.ancient", key, 900)
+    os.chmod(old, 0o600)
+    arguments["domains"] = {"example.org": {}}
+    foreseen = run("dkim_keyring", arguments, check=True)["keys"]["example.org"]
+    result = run("dkim_keyring", arguments)
+    found = result["keys"]["example.org"]
+    assert result["changed"] and foreseen == found
+    assert (found["origin"], found["selector"], found["adopted_from"]) == ("adopted", "2019", str(old))
+    assert result["warnings"] == [f"example.org: the key {old} is adopted as {found['path']}; the original was left alone"]
+    copy = Path(found["path"])
+    assert copy.read_bytes() == old.read_bytes() == key
+    assert copy.stat().st_mtime_ns == old.stat().st_mtime_ns
+    assert stat.S_IMODE(old.stat().st_mode) == 0o600 and stat.S_IMODE(copy.stat().st_mode) == 0o640
+    for line in key.decode().splitlines()[14:-1]:
+        assert line not in result.text
+    again = run("dkim_keyring", arguments)
+    assert not again["changed"] and "warnings" not in again and again["keys"]["example.org"]["origin"] == "existing"
+
+
+def test_an_asked_for_selector_is_adopted_only_if_it_is_that_one(arguments, key, tmp_path):
+    put(tmp_path / "old/example.org/a.private", key)
+    put(tmp_path / "old/example.net/a.private", key)
+    arguments["domains"] = {"example.org": {"selector": "b"}, "example.net": {"selector": "a"}}
+    keys = run("dkim_keyring", arguments)["keys"]
+    assert {domain: found["origin"] for domain, found in keys.items()} == {"example.org": "created", "example.net": "adopted"}
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("place", ["dkim/example.org.s1.key", "old/example.org/s1.private"])
+def test_one_broken_file_and_nothing_is_written(arguments, tmp_path, place, check):
+    put(tmp_path / place, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+    before = sorted(tmp_path.rglob("*"))
+    result = run("dkim_keyring", arguments, check=check)
+    assert result["failed"]
+    assert result["msg"] == f"domain 'example.org': path '{tmp_path / place}' holds a damaged private key"
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_disabled_domain_gets_no_key(arguments):
+    result = run("dkim_keyring", {**arguments, "domains": {"example.org": {"enabled": False}}})
+    assert result["keys"] == {} and listing(arguments["directory"]) == []
+
+
+def test_another_length_than_asked_for_is_kept_with_a_warning(arguments, key):
+    path = Path(arguments["directory"]) / "example.org.s1.key"
+    put(path, key)
+    result = run("dkim_keyring", {**arguments, "domains": {"example.org": {"bits": 4096}}})
+    assert result["warnings"] == [f"example.org: {path}: existing key: bits 2048, not 4096; it is kept"]
+    assert path.read_bytes() == key
+
+
+def test_a_group_that_comes_later_is_no_error_in_check_mode(arguments):
+    arguments["group"] = "not-here-yet"
+    assert run("dkim_keyring", arguments, check=True)["changed"]
+    assert run("dkim_keyring", arguments)["msg"] == "group 'not-here-yet' does not exist on this host"
+
+
+REFUSED = [
+    ({"domains": {"example.org": {}, "EXAMPLE.org": {}}}, "domains: example.org is listed twice, the second time as 'EXAMPLE.org'"),
+    ({"domains": {"example.org": {"size": 1}}}, "domains: example.org: unknown 'size'; known are enabled, selector, algorithm, bits"),
+    ({"domains": {"example.org": 3}}, "domains: example.org: 3 must be a dictionary"),
+    ({"domains": {"example.org": {"bits": "many"}}}, "domains: example.org: bits 'many' must be a number"),
+    ({"domains": {"example.org": {"bits": 512}}},
+     "domains: example.org: bits 512 is below 1024: every verifier must refuse such a key (RFC 8301 section 3.2)"),
+    ({"domains": {"example.org": {"enabled": "maybe"}}}, "domains: example.org: enabled 'maybe' must be true or false"),
+    ({"default_selector": "a_b"},
+     "default_selector 'a_b' has a bad label 'a_b': letters, digits and inner hyphens only (RFC 6376 section 3.1)"),
+    ({"file_pattern": "x/{domain}.{selector}"}, "file_pattern 'x/{domain}.{selector}' must be a file name: no slash and no leading dot"),
+    ({"file_pattern": "{domain}.key"}, "file_pattern '{domain}.key' must hold {domain} and {selector}"),
+    ({"file_pattern": "{domain}{selector}{x}"}, "file_pattern '{domain}{selector}{x}' has '{x}'; known are {domain} and {selector}"),
+    ({"adopt": ["keys/{domain}/{selector}"]}, "adopt 'keys/{domain}/{selector}' must be an absolute path"),
+    ({"directory": "dkim"}, "directory 'dkim' must be an absolute path"),
+    ({"directory": "/nowhere/dkim"}, "directory '/nowhere/dkim' is in a directory that does not exist"),
+]
+
+
+@pytest.mark.parametrize(("given", "text"), REFUSED, ids=[text[:40] for _given, text in REFUSED])
+def test_refusals(arguments, given, text, tmp_path):
+    result = run("dkim_keyring", {**arguments, **given})
+    assert result["failed"] and result["msg"] == text
+    assert listing(tmp_path) == []
+
+
+def test_parallel_runs_agree(arguments):
+    arguments["domains"] = {f"d{number}.example": {"bits": 1024} for number in range(4)}
+    results = [run.finish(started) for started in [run.start("dkim_keyring", arguments) for _run in range(4)]]
+    assert [result.get("msg") for result in results] == [None] * 4
+    assert len({str(sorted((domain, found["value"]) for domain, found in result["keys"].items())) for result in results}) == 1
+    assert sum(found["origin"] == "created" for result in results for found in result["keys"].values()) == 4
+    assert listing(arguments["directory"]) == [f"d{number}.example.s20261122.key" for number in range(4)]
+
+
+def test_an_unchanged_run_over_many_domains_is_quick(arguments, key):
+    """200 domains are one task that takes milliseconds for each: no key is tested for primes, which takes 40 ms."""
+    domains = {f"d{number}.example": {} for number in range(200)}
+    for domain in domains:
+        put(Path(arguments["directory"]) / f"{domain}.s1.key", key)
+    run("dkim_keyring", {**arguments, "domains": domains})
+    start = time.monotonic()
+    result = run("dkim_keyring", {**arguments, "domains": domains})
+    assert not result["changed"] and len(result["keys"]) == 200
+    assert time.monotonic() - start < 6
