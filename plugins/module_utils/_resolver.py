@@ -1,0 +1,100 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What a local resolver's variables mean: root hints, trust anchors, forwarders. Pure functions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address, owner_name
+
+_OWNER = r"(?P<owner>\.|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)"
+_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]+$")
+_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 [0-9]+ [A-Za-z0-9+/= ]+$")
+_ADDRESS_RECORD = re.compile(r"(?im)^\s*\S+(?:\s+[0-9]+)?(?:\s+IN)?\s+(?:A|AAAA)\s+(\S+)")
+_FORWARDER = re.compile(r"^(?P<address>[0-9A-Fa-f:.]+)(?:@(?P<port>[0-9]{1,5}))?(?:#(?P<name>.+))?$")
+
+
+def root_addresses(hints: Any, option: str = "root_hints") -> list[str]:
+    """Return the addresses of the root's name servers, in the order given.
+
+    :param hints: a list of dictionaries with C(name) and C(addresses), or the text of a hints file (RFC 1035 section 5)
+    :raises MailError: hints that give no address, or something that is not one
+    """
+    if not hints:
+        return []
+    found: list[str] = []
+    if isinstance(hints, str):
+        found = _ADDRESS_RECORD.findall(re.sub(r";.*", "", hints))
+    elif isinstance(hints, Iterable) and not isinstance(hints, Mapping):
+        for hint in hints:
+            if not isinstance(hint, Mapping) or not isinstance(hint.get("addresses"), (list, tuple)):
+                raise MailError(f"{option} {hint!r} must be a dictionary with name and addresses, a list")
+            found += hint["addresses"]
+    else:
+        raise MailError(f"{option} must be a list of dictionaries or the text of a hints file, not {type(hints).__name__}")
+    addresses = list(dict.fromkeys(str(ip_address(text, option)) for text in found))
+    if not addresses:
+        raise MailError(f"{option} gives no address of a root name server")
+    return addresses
+
+
+def trust_anchor(value: str, option: str = "trust_anchors") -> str:
+    """Return a trust anchor on one line, with single spaces.
+
+    :raises MailError: not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)
+    """
+    line = " ".join(re.sub(r";.*", "", value).replace("(", " ").replace(")", " ").split()) if isinstance(value, str) else ""
+    if not (_DS.match(line) or _DNSKEY.match(line)):
+        raise MailError(f"{option} {value!r} is not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)")
+    return line
+
+
+def forwarder(value: str, option: str = "forwarders") -> str:
+    """Return C(ADDRESS[@PORT][#NAME]) with the address in canonical form.
+
+    :raises MailError: an address, a port or a name for TLS that is not one
+    """
+    match = _FORWARDER.match(value) if isinstance(value, str) else None
+    if not match:
+        raise MailError(f"{option} {value!r} is not of the form ADDRESS[@PORT][#NAME FOR TLS]")
+    text = str(ip_address(match["address"], option))
+    if match["port"]:
+        if not 0 < int(match["port"]) < 65536:
+            raise MailError(f"{option} {value!r} has a port that is not from 1 to 65535")
+        text += f"@{int(match['port'])}"
+    if match["name"]:
+        text += f"#{owner_name(match['name'], option)}"
+    return text
+
+
+def plan(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the resolver's configuration is printed from.
+
+    :param given: C(root_hints), C(trust_anchors), C(forwarders) and C(ordinary_zones), as the role's variables
+    :returns: C(root_addresses), C(trust_anchors), C(forwarders), C(ordinary_zones): lists of strings; C(forwarders_tls)
+    :raises MailError: a value that is not of its kind, or values that contradict each other
+    """
+    names = {name: f"resolver_{name}" for name in ("root_hints", "trust_anchors", "forwarders", "ordinary_zones")}
+    root = root_addresses(given.get("root_hints"), names["root_hints"])
+    anchors = [trust_anchor(line, names["trust_anchors"]) for line in given.get("trust_anchors") or ()]
+    forwarders = [forwarder(text, names["forwarders"]) for text in given.get("forwarders") or ()]
+    if root and not anchors:
+        raise MailError("resolver_root_hints needs resolver_trust_anchors: a private root is not signed with the public root's key")
+    if root and forwarders:
+        raise MailError("resolver_root_hints and resolver_forwarders exclude each other: either ask the root or somebody else")
+    tls = [text for text in forwarders if "#" in text]
+    if tls and len(tls) < len(forwarders):
+        raise MailError("resolver_forwarders: either all have a name for TLS after '#' or none has")
+    return {
+        "root_addresses": root,
+        "trust_anchors": anchors,
+        "forwarders": [text if "@" in text or "#" not in text else text.replace("#", "@853#", 1) for text in forwarders],
+        "forwarders_tls": bool(tls),
+        "ordinary_zones": sorted({owner_name(zone, names["ordinary_zones"]) for zone in given.get("ordinary_zones") or ()}),
+    }
