@@ -22,7 +22,7 @@ options:
 EXAMPLES = r"""
 - name: Print the records
   ansible.builtin.debug:
-    msg: "{{ [{'purpose': 'MX', 'name': 'example.org', 'type': 'MX', 'values': ['10 mail.example.org.'], 'ttl': 3600}]
+    msg: "{{ [{'name': 'example.org', 'type': 'MX', 'values': ['10 mail.example.org.'], 'ttl': 3600}]
       | postmaster.mail.dns_report }}"
 """
 

@@ -38,7 +38,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Records with C(name), C(type), C(values), C(ttl) in seconds, C(state), C(owned_prefix) where it applies, and C(purpose).
+  description: Records with C(name), C(type), C(values), C(ttl) in seconds, C(state), and C(owned_prefix) where it applies.
   type: list
   elements: dict
 """

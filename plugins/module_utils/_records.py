@@ -19,44 +19,70 @@ def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None 
     :param keys: domain to the key that M(postmaster.mail.dkim_keyring) returned: C(name) and C(value). A domain whose
         key is not known yet (the key is made in the run that check mode foretells) has no DKIM record in the plan.
     :returns: a list of C(name) (absolute, no trailing dot), C(type), C(values) (presentation text; TXT as joined text),
-        C(ttl) in seconds, C(state), C(owned_prefix) (or none), and C(purpose), a word for people
+        C(ttl) in seconds, C(state), and C(owned_prefix) where it applies
     """
     ttl = model["dns"]["ttl"]
     addresses = [address for family in model["addresses"].values() for address in family]
     records: list[dict[str, Any]] = []
 
-    def add(purpose: str, name: str, kind: str, values: list[str], state: str = "exact", owned_prefix: str | None = None) -> None:
-        record: dict[str, Any] = {"purpose": purpose, "name": name, "type": kind, "values": values, "ttl": ttl, "state": state}
+    def add(name: str, kind: str, values: list[str], state: str = "exact", owned_prefix: str | None = None) -> None:
+        record: dict[str, Any] = {"name": name, "type": kind, "values": values, "ttl": ttl, "state": state}
         if owned_prefix:
             record["owned_prefix"] = owned_prefix
         records.append(record)
 
     for domain, options in model["domains"].items():
-        add("MX", domain, "MX", [f"10 {model['fqdn']}."])
+        add(domain, "MX", [f"10 {model['fqdn']}."])
         if options["spf"] is not None:
             text = _spf.build(addresses=addresses, terms=options["spf"]["terms"], all_term=options["spf"]["all"])
-            add("SPF", domain, "TXT", [text], "present", "v=spf1")
+            add(domain, "TXT", [text], "present", "v=spf1")
         key = (keys or {}).get(domain)
         if options["dkim"]["enabled"] and key and key.get("value"):
-            add("DKIM", key["name"], "TXT", [key["value"]])
+            add(key["name"], "TXT", [key["value"]])
         if options["dmarc"] is not None:
             text = _dmarc.build(**options["dmarc"])
-            add("DMARC", _dmarc.name(domain), "TXT", [text], "present", "v=DMARC1")
+            add(_dmarc.name(domain), "TXT", [text], "present", "v=DMARC1")
         for owner, texts in options["txt"].items():
-            add("TXT", owner, "TXT", list(texts), "present")
+            add(owner, "TXT", list(texts), "present")
     # The greeting's own name: bounces have no envelope sender, so SPF judges the HELO name (RFC 7208 section 2.3).
     fqdn = model["fqdn"]
     if fqdn not in model["domains"] and any(fqdn.endswith(f".{domain}") for domain in model["domains"]):
         text = _spf.build(addresses=addresses, all_term="-all")
-        add("SPF of the greeting", fqdn, "TXT", [text], "present", "v=spf1")
+        add(fqdn, "TXT", [text], "present", "v=spf1")
     return records
+
+
+def signing(keys: Mapping[str, Mapping[str, Any]], seen: list[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the keys that may sign: domain to C(selector) and C(path).
+
+    A key begins to sign once every authoritative server of its domain serves its record, and a key that already signs goes
+    on while its record merely cannot be seen: a name server that is down is no reason to send unsigned mail.
+
+    :param keys: domain to key, as M(postmaster.mail.dkim_keyring) returns them; C(in_use) says that it signs already
+    :param seen: the records as M(postmaster.mail.dns_records) found them, with C(name), C(type) and C(served)
+    """
+    served = {record["name"].rstrip(".").lower() for record in seen if record["type"] == "TXT" and record["served"]}
+    return {
+        domain: {"selector": key["selector"], "path": key["path"]}
+        for domain, key in sorted(keys.items())
+        if key["name"] in served or key.get("in_use")
+    }
+
+
+def _purpose(record: Mapping[str, Any]) -> str:
+    if record["type"] != "TXT":
+        return record["type"]
+    for mark, purpose in (("v=spf1", "SPF: who may send"), ("v=DMARC1", "DMARC: what to do with forgeries"), ("v=DKIM1", "DKIM: the key of signatures")):
+        if record["values"][0].startswith(mark):
+            return purpose
+    return "TXT"
 
 
 def report(records: list[Mapping[str, Any]]) -> str:
     """Return the records as zone-file lines with a comment each, for a registrar's form or a zone kept by hand."""
     lines = []
     for record in records:
-        lines.append(f"; {record['purpose']}")
+        lines.append(f"; {_purpose(record)}")
         for value in record["values"]:
             text = _txt.presentation(value) if record["type"] == "TXT" else value
             lines.append(f"{record['name']}. {record['ttl']} IN {record['type']} {text}")

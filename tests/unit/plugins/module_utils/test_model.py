@@ -162,14 +162,20 @@ def test_delivery_tables():
 
 def test_records_of_a_domain():
     records = _records.plan(_model.normalise(given()), {"example.org": {"name": "s1._domainkey.example.org", "value": "v=DKIM1; p=AA=="}})
-    found = {(record["purpose"], record["name"]): record["values"] for record in records}
-    assert found == {
-        ("MX", "example.org"): ["10 mail.example.org."],
-        ("SPF", "example.org"): ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all"],
-        ("DKIM", "s1._domainkey.example.org"): ["v=DKIM1; p=AA=="],
-        ("DMARC", "_dmarc.example.org"): ["v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"],
-        ("SPF of the greeting", "mail.example.org"): ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"],
-    }
+    assert [(record["name"], record["type"], record["values"]) for record in records] == [
+        ("example.org", "MX", ["10 mail.example.org."]),
+        ("example.org", "TXT", ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all"]),
+        ("s1._domainkey.example.org", "TXT", ["v=DKIM1; p=AA=="]),
+        ("_dmarc.example.org", "TXT", ["v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"]),
+        ("mail.example.org", "TXT", ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"]),
+    ]
+
+
+@pytest.mark.parametrize(("served", "in_use", "signs"), [(True, False, True), (False, True, True), (False, False, False), (None, False, False)])
+def test_a_key_signs_once_its_record_is_seen_and_goes_on(served, in_use, signs):
+    key = {"name": "s1._domainkey.example.org", "selector": "s1", "path": "/k", "value": "v", "in_use": in_use}
+    seen = [{"name": "s1._domainkey.example.org.", "type": "TXT", "served": served}]
+    assert _records.signing({"example.org": key}, seen) == ({"example.org": {"selector": "s1", "path": "/k"}} if signs else {})
 
 
 def test_the_report_is_zone_file_text():

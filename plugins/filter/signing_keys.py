@@ -1,0 +1,45 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: signing_keys
+short_description: The DKIM keys that may sign
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - A key begins to sign once every authoritative server of its domain serves its record; one that signs already goes on.
+options:
+  _input:
+    description: Domain to DKIM key, as RV(postmaster.mail.dkim_keyring#module:keys).
+    type: dict
+    required: true
+  seen:
+    description: The records as RV(postmaster.mail.dns_records#module:records).
+    type: list
+    elements: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Which domains sign
+  ansible.builtin.debug:
+    msg: "{{ keyring.keys | postmaster.mail.signing_keys(published.records) }}"
+"""
+
+RETURN = r"""
+_value:
+  description: Domain to C(selector) and C(path) of its key; a domain that may not sign yet is not in it.
+  type: dict
+"""
+
+from ansible_collections.postmaster.mail.plugins.module_utils._records import signing
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"signing_keys": signing}

@@ -1,0 +1,456 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The promises that can be put to any live server from outside, whatever software it runs. The docstrings are the promises."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import re
+import secrets
+import socket
+import ssl
+
+from ansible_collections.postmaster.mail.plugins.module_utils._names import reverse_name
+from ansible_collections.postmaster.mail.plugins.module_utils._promise import GTUBE, Book, Broken, NotAsked, Server
+
+book = Book()
+
+#: Port to how TLS begins on it.
+TLS_PORTS = {25: "smtp", 587: "smtp", 465: "", 143: "imap", 993: "", 4190: "sieve"}
+
+
+def refused(code: int, reply: str, what: str) -> str:
+    """Return the refusal as evidence, or raise where there was none."""
+    if not 500 <= code <= 599:
+        raise Broken(f"{what} was answered with {code} {reply}")
+    return f"{code} {reply}"
+
+
+def accepted(code: int, reply: str, what: str) -> str:
+    if code != 250:
+        raise Broken(f"{what} was answered with {code} {reply}")
+    return f"{code} {reply}"
+
+
+def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Begin TLS on any of the ports and return the socket."""
+    plain = socket.create_connection((address, port), timeout=server.timeout)
+    kind = TLS_PORTS[port]
+    try:
+        if kind:
+            stream = plain.makefile("rwb")
+
+            def say(line: str, end: str) -> None:
+                if line:
+                    stream.write(line.encode() + b"\r\n")
+                    stream.flush()
+                while True:
+                    got = stream.readline().decode("utf-8", "replace")
+                    if not got:
+                        raise Broken(f"port {port} of {address} closed the connection before TLS")
+                    if re.match(end, got):
+                        return
+                    if re.match(r"([45]\d\d |NO|a (NO|BAD))", got):
+                        raise Broken(f"port {port} of {address} does not begin TLS: {got.strip()}")
+
+            say("", {"smtp": "220 ", "imap": r"\* OK", "sieve": "OK"}[kind])
+            if kind == "smtp":
+                say(f"EHLO {server.helo}", "250 ")
+            say("a STARTTLS" if kind == "imap" else "STARTTLS", {"smtp": "220 ", "imap": "a OK", "sieve": "OK"}[kind])
+        return context.wrap_socket(plain, server_hostname=server.fqdn)
+    except BaseException:
+        plain.close()
+        raise
+
+
+@book.promise("reverse-dns")
+def reverse_dns(server: Server) -> str:
+    """Every address has one PTR record, which names this server, and the name leads back to the address."""
+    resolver = server.resolver()
+    for _family, address in server.every_address():
+        found = [str(record.target).rstrip(".").lower() for record in resolver.resolve(reverse_name(address), "PTR", search=False)]
+        if found != [server.fqdn]:
+            raise Broken(f"{address} has the PTR records {found}, not {server.fqdn}")
+    for family, kind in (("ipv4", "A"), ("ipv6", "AAAA")):
+        if server.addresses.get(family):
+            found = sorted(record.address for record in resolver.resolve(server.fqdn, kind, search=False))
+            if found != sorted(server.addresses[family]):
+                raise Broken(f"{server.fqdn} has the {kind} records {found}, not {server.addresses[family]}")
+    return ", ".join(address for _family, address in server.every_address())
+
+
+@book.promise("greeting")
+def greeting(server: Server) -> str:
+    """On every address the banner and the EHLO answer give the name that reverse DNS gives."""
+    for _family, address in server.every_address():
+        with server.smtp(address=address) as session:
+            name = session.banner[1].split()[0]
+            answer = session._smtp.ehlo_resp.decode().split()[0]
+            if (name, answer) != (server.fqdn, server.fqdn):
+                raise Broken(f"{address} greets as {name} and answers EHLO as {answer}, not as {server.fqdn}")
+    return f"220 {server.fqdn}"
+
+
+@book.promise("mx")
+def mx(server: Server) -> str:
+    """An MX record of every domain leads to this server."""
+    for domain in server.domains:
+        found = [str(record.exchange).rstrip(".").lower() for record in server.resolver().resolve(domain, "MX", search=False)]
+        if server.fqdn not in found:
+            raise Broken(f"the MX records of {domain} are {found}, without {server.fqdn}")
+    return ", ".join(server.domains)
+
+
+@book.promise("spf")
+def spf(server: Server) -> str:
+    """Every domain has exactly one SPF record, and it lets every address of this server send."""
+    try:
+        import spf as judge
+    except ImportError as exc:
+        raise NotAsked("needs the Python package pyspf on the controller") from exc
+    for domain in server.domains:
+        records = [text for text in server.texts(domain) if re.match(r"(?i)v=spf1( |$)", text)]
+        if len(records) != 1:
+            raise Broken(f"{domain} has {len(records)} SPF records: {records}")
+        for _family, address in server.every_address():
+            result, words = judge.check2(address, f"postmaster@{domain}", server.fqdn)
+            if result != "pass":
+                raise Broken(f"SPF of {domain} for {address}: {result} ({words})")
+    return records[0]
+
+
+@book.promise("dmarc")
+def dmarc(server: Server) -> str:
+    """Every domain has exactly one DMARC record, which begins with its version and its policy (RFC 9989)."""
+    for domain in server.domains:
+        records = [text for text in server.texts(f"_dmarc.{domain}") if text.startswith("v=DMARC1")]
+        if len(records) != 1:
+            raise Broken(f"_dmarc.{domain} has {len(records)} DMARC records: {records}")
+        if not re.match(r"v=DMARC1 *; *p=(none|quarantine|reject)\b", records[0]):
+            raise Broken(f"_dmarc.{domain}: {records[0]}")
+    return records[0]
+
+
+@book.promise("certificates")
+def certificates(server: Server) -> str:
+    """On every TLS port and address the certificate chains to a trusted root and names this server."""
+    serials = {}
+    for _family, address in server.every_address():
+        for port in TLS_PORTS:
+            try:
+                with open_tls(server, address, port, server.tls()) as tls:
+                    serials[port] = tls.getpeercert()["serialNumber"]
+            except (ssl.SSLError, OSError) as exc:
+                raise Broken(f"port {port} of {address}: {exc}") from exc
+    if len(set(serials.values())) != 1:
+        raise Broken(f"the ports serve different certificates: {serials}")
+    return f"serial {next(iter(serials.values()))} on {', '.join(map(str, serials))}"
+
+
+@book.promise("old-tls")
+def old_tls(server: Server) -> str:
+    """No port speaks TLS 1.0 or 1.1 (RFC 8996)."""
+    for version in (ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1):
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        with contextlib.suppress(ssl.SSLError):
+            context.set_ciphers("ALL:@SECLEVEL=0")
+        import warnings
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            context.minimum_version = context.maximum_version = version
+        for port in TLS_PORTS:
+            try:
+                open_tls(server, server.address(), port, context).close()
+            except (ssl.SSLError, ConnectionError):
+                continue
+            raise Broken(f"port {port} speaks {version.name}")
+    return "refused on " + ", ".join(map(str, TLS_PORTS))
+
+
+@book.promise("no-auth-on-25")
+def no_auth_on_25(server: Server) -> str:
+    """Port 25 offers no authentication, neither before nor after STARTTLS."""
+    for tls in ("", "starttls"):
+        with server.smtp(25, tls) as session:
+            if "auth" in session.features:
+                raise Broken(f"port 25 offers AUTH {session.features['auth']} {'after' if tls else 'before'} STARTTLS")
+            code, reply = session.authenticate("x@" + server.domains[0], "x")
+            refused(code, reply, "AUTH on port 25")
+    return f"AUTH: {code} {reply}"
+
+
+@book.promise("no-auth-in-the-clear")
+def no_auth_in_the_clear(server: Server) -> str:
+    """No password is taken before TLS: not on 587, not on 143, not on 4190."""
+    with server.smtp(587) as session:
+        if "auth" in session.features:
+            raise Broken("port 587 offers AUTH before STARTTLS")
+        evidence = refused(*session.authenticate("x@" + server.domains[0], "x"), "AUTH on port 587 before STARTTLS")
+        refused(*session.mail(""), "MAIL on port 587 before STARTTLS")
+    session = imaplib.IMAP4(server.address(), 143, timeout=server.timeout)
+    try:
+        if "LOGINDISABLED" not in session.capabilities:
+            raise Broken(f"port 143 does not say LOGINDISABLED before TLS: {session.capabilities}")
+        with contextlib.suppress(imaplib.IMAP4.error):
+            session.login("x@" + server.domains[0], "x")
+            raise Broken("port 143 took a login before TLS")
+    finally:
+        session.logout()
+    with socket.create_connection((server.address(), 4190), timeout=server.timeout) as plain:
+        lines = b""
+        while not re.search(rb"(?m)^OK", lines):
+            lines += plain.recv(4096)
+        found = re.search(rb'"SASL" "([^"]*)"', lines)
+        if found and found[1]:
+            raise Broken(f"port 4190 offers SASL {found[1].decode()} before TLS")
+    return evidence
+
+
+@book.promise("wrong-password")
+def wrong_password(server: Server) -> str:
+    """A wrong password is refused, by submission and by IMAP."""
+    user, _password = server.account()
+    with server.smtp(587, "starttls") as session:
+        code, reply = session.authenticate(user, secrets.token_hex(8))
+        if code != 535:
+            raise Broken(f"a wrong password was answered with {code} {reply}")
+    try:
+        with server.imap((user, secrets.token_hex(8))):
+            pass
+    except imaplib.IMAP4.error as exc:
+        return f"{code} {reply}; {exc}"
+    raise Broken("IMAP took a wrong password")
+
+
+@book.promise("submission")
+def submission(server: Server) -> str:
+    """Users log in on 587 after STARTTLS and on 465, over every address."""
+    user, password = server.account()
+    for _family, address in server.every_address():
+        for port, tls in ((587, "starttls"), (465, "wrapped")):
+            with server.smtp(port, tls, address) as session:
+                session.login(user, password)
+    return f"{user} on 587 and 465"
+
+
+@book.promise("no-open-relay")
+def no_open_relay(server: Server) -> str:
+    """Nobody relays through port 25: every way of writing a foreign recipient is refused, whatever the sender."""
+    local, _at, foreign = server.foreign.partition("@")
+    here, name = server.domains[0], server.fqdn
+    recipients = [
+        server.foreign,
+        f"{local}%{foreign}@{here}",
+        f"{local}%{foreign}@{name}",
+        f"{local}%{foreign}",
+        f"{foreign}!{local}",
+        f"{foreign}!{local}@{here}",
+        f'"{server.foreign}"',
+        f'"{server.foreign}"@{here}',
+        f'"{local}%{foreign}"@{here}',
+        f"@{here}:{server.foreign}",
+        f"@{name},@{here}:{server.foreign}",
+        f"{server.foreign}@{here}",
+        f"{local}@{foreign}.",
+        f"{local}%{foreign}@[{server.address()}]",
+    ]
+    count = 0
+    for sender in ("", server.foreign, f"postmaster@{here}", f"x@{name}"):
+        with server.smtp() as session:
+            for number, recipient in enumerate(recipients):
+                code, reply = session.envelope(sender, recipient)
+                if 200 <= code < 400:
+                    raise Broken(f"from <{sender}> to <{recipient}>: {code} {reply}")
+                count += 1
+                if number % 4 == 3:  # a careful server hangs up after some errors
+                    session.close()
+                    session.__init__(server, server.address(), 25, "")
+    return f"{count} attempts refused, the last with {code} {reply}"
+
+
+@book.promise("unknown-recipient")
+def unknown_recipient(server: Server) -> str:
+    """An unknown recipient is refused at RCPT in every domain, never bounced later."""
+    for domain in server.domains:
+        with server.smtp() as session:
+            code, reply = session.envelope(server.foreign, f"nobody-{secrets.token_hex(4)}@{domain}")
+            if code != 550:
+                raise Broken(f"an unknown recipient in {domain} was answered with {code} {reply}")
+    return f"{code} {reply}"
+
+
+@book.promise("role-addresses")
+def role_addresses(server: Server) -> str:
+    """postmaster, abuse and hostmaster of every domain are accepted, in any case of letters, and so is bare postmaster
+    (RFC 5321 section 4.5.1)."""
+    with server.smtp() as session:
+        for domain in server.domains:
+            for role in ("postmaster", "PostMaster", "abuse", "hostmaster"):
+                accepted(*session.envelope(server.foreign, f"{role}@{domain}"), f"{role}@{domain}")
+        return accepted(*session.envelope(server.foreign, "postmaster"), "bare postmaster")
+
+
+@book.promise("null-sender")
+def null_sender(server: Server) -> str:
+    """Mail from the null sender, as bounces are, is accepted for those who exist."""
+    with server.smtp() as session:
+        return accepted(*session.envelope("", f"postmaster@{server.domains[0]}"), "a bounce to postmaster")
+
+
+@book.promise("plus-address")
+def plus_address(server: Server) -> str:
+    """Mail to user+detail is accepted for the user."""
+    local, _at, domain = server.account()[0].partition("@")
+    with server.smtp() as session:
+        return accepted(*session.envelope(server.foreign, f"{local}+promise@{domain}"), f"{local}+promise@{domain}")
+
+
+@book.promise("no-vrfy")
+def no_vrfy(server: Server) -> str:
+    """VRFY and EXPN tell nobody who exists."""
+    with server.smtp() as session:
+        for verb in ("VRFY", "EXPN"):
+            code, reply = session.command(f"{verb} postmaster@{server.domains[0]}")
+            if code == 250:
+                raise Broken(f"{verb}: {code} {reply}")
+    return f"{code} {reply}"
+
+
+@book.promise("size-limit")
+def size_limit(server: Server) -> str:
+    """A message over the announced limit is refused with 552 at once, before it is sent."""
+    with server.smtp() as session:
+        limit = int(session.features.get("size") or 0)
+        if limit < 20_000_000:
+            raise Broken(f"the server announces SIZE {limit}, less than 20 MB")
+        code, reply = session.mail(server.foreign, f"SIZE={limit + 1}")
+        if code != 552:
+            raise Broken(f"a message over {limit} octets was answered with {code} {reply}")
+    return f"SIZE {limit}: {code} {reply}"
+
+
+@book.promise("gtube")
+def gtube(server: Server) -> str:
+    """The generic spam sample (GTUBE) is refused while the sender is still there, not bounced and not filed."""
+    recipient = server.account()[0]
+    message = server.message(server.foreign, recipient, GTUBE + "\n")
+    with server.smtp() as session:
+        return refused(*session.send(server.foreign, [recipient], message.as_bytes()), "GTUBE")
+
+
+@book.promise("envelope-sender")
+def envelope_sender(server: Server) -> str:
+    """A user cannot send from another's address in the envelope."""
+    user, password = server.account()
+    other = f"postmaster-of-others@{server.domains[0]}" if len(server.accounts) < 2 else server.account(1)[0]
+    with server.smtp(587, "starttls") as session:
+        session.login(user, password)
+        return refused(*session.envelope(other, user), f"{user} sending as {other}")
+
+
+@book.promise("header-sender")
+def header_sender(server: Server) -> str:
+    """A user cannot send from another's address in the From header."""
+    user, password = server.account()
+    other, _password = server.account(1)
+    message = server.message(user, user, From=other)
+    with server.smtp(587, "starttls") as session:
+        session.login(user, password)
+        return refused(*session.send(user, [user], message.as_bytes()), f"{user} sending with From: {other}")
+
+
+@book.promise("own-alias")
+def own_alias(server: Server) -> str:
+    """A user may send from the further addresses that the inventory allows, in envelope and header."""
+    user, password = server.account()
+    if not server.senders.get(user):
+        raise NotAsked(f"{user} has no further sender address")
+    sender = server.senders[user][0]
+    message = server.message(sender, user)
+    with server.smtp(587, "starttls") as session:
+        session.login(user, password)
+        evidence = accepted(*session.send(sender, [user], message.as_bytes()), f"{user} sending as {sender}")
+    server.find(message["Message-ID"])
+    return evidence
+
+
+@book.promise("signature")
+def signature(server: Server) -> str:
+    """What a user sends carries a DKIM signature of the user's domain that verifies with dkimpy against the published record."""
+    try:
+        import dkim
+    except ImportError as exc:
+        raise NotAsked("needs the Python package dkimpy on the controller") from exc
+    user = server.account()[0]
+    message = server.message(user, user)
+    server.submit(message)
+    received = server.find(message["Message-ID"])
+    tags = dict(re.findall(r"([a-z]+)=([^;]*)", received.get("DKIM-Signature", "").replace("\n", "")))
+    if tags.get("d", "").strip() != user.partition("@")[2]:
+        raise Broken(f"the signature is by {tags.get('d', 'nobody')!r}, not by the domain of {user}")
+    with server.imap() as session:
+        session.select("INBOX")
+        _status, found = session.uid("search", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')
+        _status, data = session.uid("fetch", found[0].split()[-1].decode(), "(BODY.PEEK[])")
+
+    def lookup(name, timeout=5):
+        texts = server.texts(name.decode().rstrip("."))
+        return texts[0].encode() if texts else b""
+
+    if not dkim.verify(data[0][1], dnsfunc=lookup, minkey=2048):
+        raise Broken("dkimpy does not verify the signature")
+    return f"d={tags['d'].strip()} s={tags['s'].strip()} {tags['a'].strip()}"
+
+
+@book.promise("private-submitter")
+def private_submitter(server: Server) -> str:
+    """What a user sends does not tell the address of the user's device."""
+    user = server.account()[0]
+    message = server.message(user, user)
+    with server.smtp(587, "starttls") as session:
+        own = session._smtp.sock.getsockname()[0]
+        session.login(*server.account())
+        session.send(user, [user], message.as_bytes())
+    received = server.find(message["Message-ID"])
+    told = [name for name, value in received.items() if own in value or f" {server.helo} " in value]
+    if told:
+        raise Broken(f"{own} or {server.helo} is told in {', '.join(told)}")
+    return f"{own} is not in {len(received.items())} headers"
+
+
+@book.promise("special-folders")
+def special_folders(server: Server) -> str:
+    """Sent, Drafts, Junk, Trash and Archive exist, are subscribed and carry their meaning (RFC 6154)."""
+    with server.imap() as session:
+        _status, every = session.list()
+        _status, subscribed = session.lsub()
+    found = {use for line in every for use in re.findall(r"\\(\w+)", line.decode().split(")")[0])}
+    missing = {"Sent", "Drafts", "Junk", "Trash", "Archive"} - found
+    if missing:
+        raise Broken(f"no folder is marked {', '.join(sorted(missing))}: {every}")
+    names = {line.decode().split()[-1].strip('"') for line in subscribed}
+    if not {"Sent", "Drafts", "Junk", "Trash", "Archive"} <= names:
+        raise Broken(f"only {sorted(names)} are subscribed")
+    return ", ".join(sorted(names))
+
+
+@book.promise("managesieve")
+def managesieve(server: Server) -> str:
+    """ManageSieve answers on 4190 and offers Sieve with fileinto and vacation (RFC 5804)."""
+    with open_tls(server, server.address(), 4190, server.tls()) as tls:
+        lines = b""
+        while not re.search(rb"(?m)^OK", lines):
+            got = tls.recv(4096)
+            if not got:
+                raise Broken("port 4190 says nothing after STARTTLS")
+            lines += got
+    extensions = re.search(rb'"SIEVE" "([^"]*)"', lines)
+    if not extensions or not {"fileinto", "vacation"} <= set(extensions[1].decode().split()):
+        raise Broken(f"ManageSieve offers {lines!r}")
+    return extensions[1].decode()[:80]
