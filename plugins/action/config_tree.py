@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ansible.errors import AnsibleActionFail, AnsibleError
+from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
@@ -43,6 +43,7 @@ class ActionModule(ActionBase):
         rules.tree_id(options["id"])
         rules.octal_mode(options["mode"], "mode")
         rules.check_modes(options["modes"])
+        rules.check_validators(options["validate"])
         try:
             root = os.path.realpath(self._find_needle("templates", options["src"]))
         except AnsibleError as exc:
@@ -78,7 +79,8 @@ class ActionModule(ActionBase):
             if source is None:
                 files[path] = str(texts[path]).encode("utf-8")
             elif source.endswith(".j2"):
-                files[path] = self._render(lookup, source, {**variables, "ansible_search_path": search})
+                secret = rules.matches(path, options["secret"])
+                files[path] = self._render(lookup, source, {**variables, "ansible_search_path": search}, secret)
             else:
                 files[path] = self._read(source)
         return files
@@ -91,14 +93,19 @@ class ActionModule(ActionBase):
         finally:
             self._loader.cleanup_tmp_file(real)
 
-    def _render(self, lookup: Any, source: str, variables: dict[str, Any]) -> bytes:
+    def _render(self, lookup: Any, source: str, variables: dict[str, Any], secret: bool) -> bytes:
         try:
             text = lookup.run([source], variables=variables, trim_blocks=True)[0]
         except Exception as exc:
-            where = self._where(source, exc, variables)
-            raise AnsibleActionFail(f"{source}{where}: {getattr(exc, 'message', None) or exc}") from exc
-        # A template that is one expression and nothing else gives the expression's own type.
-        return b"" if text is None else str(text).encode("utf-8")
+            where = source + self._where(source, exc, variables)
+            if secret and not isinstance(exc, AnsibleUndefinedVariable):
+                failure = f"{where}: {type(exc).__name__} (the file is secret, so the error's text, which may quote it, is not shown)"
+            else:
+                failure = f"{where}: {getattr(exc, 'message', None) or exc}"
+        else:
+            # A template that is one expression and nothing else gives the expression's own type.
+            return b"" if text is None else str(text).encode("utf-8")
+        raise AnsibleActionFail(failure)  # outside of the handler: Ansible prints the whole chain of causes
 
     def _where(self, source: str, exc: BaseException, variables: dict[str, Any]) -> str:
         """Return the line of a template that an error is about, as far as it can be found.

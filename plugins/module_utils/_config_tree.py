@@ -32,7 +32,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -41,6 +41,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 LOCK_SECONDS = 300.0
 OUTPUT_LIMIT = 20000
+NEW_SUFFIX = ".new"
 SYSTEM_PATH = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 
@@ -101,10 +102,12 @@ class Step:
     content: bytes = b""
     link: bool = False
     mtime: int | None = None
+    seen: Live | None = None  # put, remove: what the plan is based on
+    digest: str | None = None  # put, remove: of what was there when the swap began
 
     def record(self) -> dict[str, Any]:
         """Return what the journal must know."""
-        names = ("op", "path", "mode", "uid", "gid", "before", "number", "had")
+        names = ("op", "path", "mode", "uid", "gid", "before", "number", "had", "digest")
         return {name: getattr(self, name) for name in names}
 
     @classmethod
@@ -123,6 +126,7 @@ class Plan:
     steps: list[Step] = field(default_factory=list)
     manifest: dict[str, Any] = field(default_factory=dict)
     staged: dict[str, Step] = field(default_factory=dict)  # path below root → file as it will be
+    links: dict[str, str] = field(default_factory=dict)  # symbolic links among its directories, path below root → path below root
     unstaged: list[str] = field(default_factory=list)  # paths below root that will be gone
     unknown: list[str] = field(default_factory=list)  # users and groups that do not exist (yet)
     secrets: list[bytes] = field(default_factory=list)
@@ -231,8 +235,8 @@ def place(source: str, target: str) -> None:
 
 def write_json(path: str, value: Any) -> None:
     """Replace a JSON file, readable by its owner only, durably and in one step."""
-    folder = os.path.dirname(path)
-    handle, temporary = tempfile.mkstemp(prefix=".new-", dir=folder)
+    temporary = path + NEW_SUFFIX  # one name is enough: the caller holds the lock
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as stream:
             json.dump(value, stream, indent=1, sort_keys=True)
@@ -244,7 +248,7 @@ def write_json(path: str, value: Any) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    sync_directory(folder)
+    sync_directory(os.path.dirname(path))
 
 
 def read_json(path: str) -> Any:
@@ -449,6 +453,7 @@ class _Planner:
                 there = os.path.realpath(here)
                 if not inside(there, self.plan.root):
                     raise MailError(f"{self._shown(folder)} is a symbolic link that leads out of dest {self.tree.dest!r}, to {there}")
+                self.plan.links[os.path.relpath(here, self.plan.root)] = os.path.relpath(there, self.plan.root)
                 here, live = there, look(there)
             if live.kind == "absent":
                 self._make_directory(here, folder)
@@ -479,14 +484,14 @@ class _Planner:
             return None
         planned = {step.path for step in self.backups}
         name, count = place_ + suffix, 0
-        while name in planned or (there := look(name)).kind != "absent":
-            if name not in planned and (there.kind, there.content) == (live.kind, live.content):
+        while (there := look(name)).kind != "absent" or name in planned:
+            if (there.kind, there.content) == (live.kind, live.content):
                 return name
             count += 1
             name = f"{place_}{suffix}.{count}"
         mode = live.mode & 0o700 if secret else live.mode
         self.backups.append(
-            Step("put", name, mode, live.uid, live.gid, content=live.content, link=live.kind == "link", mtime=live.mtime)
+            Step("put", name, mode, live.uid, live.gid, content=live.content, link=live.kind == "link", mtime=live.mtime, seen=there)
         )
         return name
 
@@ -510,9 +515,10 @@ class _Planner:
             "digest": rules.digest(content, self.old["salt"] if secret else None),
             "secret": secret,
             "original": entry["original"] if entry else None,
+            "found": live.kind != "absent" if entry is None else entry["found"],
         }
         self.files[place_] = record
-        put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content)
+        put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content, seen=live)
         plan.staged[os.path.relpath(place_, plan.root)] = put
         same = live.kind == "file" and live.content == content
         alike = (live.mode, live.uid, live.gid) == (mode, uid, gid)
@@ -520,7 +526,7 @@ class _Planner:
             return
 
         if not same and live.kind != "absent":
-            if entry is None:
+            if entry is None or entry["found"]:
                 backup = self._backup(place_, live, rules.ORIGINAL_SUFFIX, secret)
                 if backup:
                     record["original"] = {"backup": backup, "mode": live.mode}
@@ -530,6 +536,8 @@ class _Planner:
                 backup = self._backup(place_, live, rules.EDITED_SUFFIX, hidden)
                 plan.edited.append({"path": shown, "backup": backup})
                 plan.warnings.append(f"{shown} was changed by hand since the last run and is replaced; {_kept(backup)}")
+        if not same:
+            record["found"] = False
         self.puts.append(put)
         plan.changed.append(shown)
         if tree.diff:
@@ -555,6 +563,9 @@ class _Planner:
         if live.kind in ("directory", "special") or os.path.realpath(folder) != folder:
             plan.warnings.append(f"{shown} is no longer wanted, but is not what was put there; it is left alone")
             return
+        if entry["found"]:
+            plan.warnings.append(f"{shown} is no longer wanted, but was there before this collection; it is left alone")
+            return
         hidden = bool(entry["secret"])
         if hidden and live.kind == "file":
             plan.secrets.append(live.content)
@@ -566,17 +577,17 @@ class _Planner:
         original = entry["original"] or {}
         first = look(original["backup"]) if original else Live("absent")
         if first.kind in ("file", "link"):
-            put = Step("put", place_, original["mode"], first.uid, first.gid, had=True)
+            put = Step("put", place_, original["mode"], first.uid, first.gid, had=True, seen=live)
             put.content, put.link, put.mtime = first.content, first.kind == "link", first.mtime
             self.puts.append(put)
-            self.removes.append(Step("remove", original["backup"]))
+            self.removes.append(Step("remove", original["backup"], seen=first))
             plan.restored.append({"path": shown, "backup": original["backup"]})
             plan.changed.append(shown)
             if relative:
                 plan.staged[relative] = put
             after = first.content if first.kind == "file" else b"symbolic link to " + first.content + b"\n"
         else:
-            self.removes.append(Step("remove", place_))
+            self.removes.append(Step("remove", place_, seen=live))
             plan.removed.append(shown)
             after = None
         if tree.diff:
@@ -622,8 +633,10 @@ def _kept(backup: str | None) -> str:
 class Stage:
     """The directory beside the live files in which everything is prepared."""
 
-    def __init__(self, root: str, name: str) -> None:
-        parent = root if os.path.isdir(root) else os.path.dirname(root)
+    def __init__(self, plan: Plan, name: str) -> None:
+        root = plan.root
+        here = os.path.isdir(root) and not any((step.op, step.path) == ("rmdir", root) for step in plan.steps)
+        parent = root if here else os.path.dirname(root)
         self.root = root
         self.work = tempfile.mkdtemp(prefix=_stage_prefix(name), dir=parent)
         self.tree = os.path.join(self.work, "tree")
@@ -632,8 +645,14 @@ class Stage:
     def build(self, plan: Plan, stage_live: Sequence[str]) -> None:
         """Lay out the tree as it will be."""
         lived = [rules.relative_path(path.rstrip("/") or path, "stage_live", whole=True) for path in stage_live]
+        links = dict(plan.links)
+        lived = [self._resolved(path, links) for path in lived]
         for path in lived:
             self._copy_live(path, lived)
+        for path, there in links.items():
+            if not os.path.lexists(os.path.join(self.tree, path)):
+                self._folders(path, {})
+                os.symlink(os.path.join(self.tree, there), os.path.join(self.tree, path))
         made = {step.path: step for step in plan.steps if step.op in ("mkdir", "attributes")}
         for path in plan.unstaged:
             target = os.path.join(self.tree, path)
@@ -652,10 +671,25 @@ class Stage:
             else:
                 write_new(target, step.content, step.mode, step.uid, step.gid, durable=False)
 
+    def _resolved(self, path: str, links: dict[str, str]) -> str:
+        """Return a path below root with the symbolic links in it resolved, as far as they stay below root; note them."""
+        here = self.root
+        for part in path.split("/"):
+            here = os.path.normpath(os.path.join(here, part))
+            if os.path.islink(here):
+                there = os.path.realpath(here)
+                if not inside(there, self.root):
+                    break
+                links[os.path.relpath(here, self.root)] = os.path.relpath(there, self.root)
+                here = there
+        return os.path.relpath(here, self.root)
+
     def _folders(self, path: str, made: Mapping[str, Step]) -> None:
         for folder in rules.parents(path):
             target = os.path.join(self.tree, folder)
             if os.path.isdir(target):
+                if not inside(os.path.realpath(target), os.path.realpath(self.tree)):
+                    raise MailError(f"{os.path.join(self.root, folder)} cannot be staged: it is a symbolic link that leads out of dest")
                 continue
             live = os.path.join(self.root, folder)
             os.mkdir(target, 0o700)
@@ -704,31 +738,19 @@ def _stage_prefix(name: str) -> str:
     return f"{rules.STAGE_PREFIX}{name}+"
 
 
-def remove_leftovers(root: str, name: str) -> None:
-    """Delete the stages of killed runs of this id. The caller holds the lock."""
-    parent = root if os.path.isdir(root) else os.path.dirname(root)
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        for entry in os.listdir(parent):
-            if entry.startswith(_stage_prefix(name)):
+def remove_leftovers(state: State, roots: Iterable[str]) -> None:
+    """Delete the stages and half-written state of killed runs of this id. The caller holds the lock."""
+    for path in (state.manifest_path, state.journal_path):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + NEW_SUFFIX)
+    for parent in {folder for root in roots for folder in (root, os.path.dirname(root))}:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for entry in os.listdir(parent):
                 path = os.path.join(parent, entry)
-                info = os.lstat(path)
-                if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
-                    remove_tree(path)
-
-
-def check_validators(validate: Sequence[Mapping[str, Any]]) -> None:
-    """Check the option ``validate``.
-
-    :raises MailError: an empty command, or a pattern that is not a regular expression
-    """
-    for checker in validate:
-        if not checker["argv"]:
-            raise MailError("validate: argv must not be empty")
-        for pattern in checker.get("fail_on") or ():
-            try:
-                re.compile(pattern, re.MULTILINE)
-            except re.error as exc:
-                raise MailError(f"validate: fail_on {pattern!r} is not a regular expression: {exc}") from exc
+                if entry.startswith(_stage_prefix(state.name)):
+                    info = os.lstat(path)
+                    if stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid():
+                        remove_tree(path)
 
 
 def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> bool:
@@ -790,7 +812,10 @@ def _run(argv: list[str], environment: Mapping[str, str], folder: str, seconds: 
     except subprocess.TimeoutExpired:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        output, _none = process.communicate()
+        try:
+            output, _none = process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:  # a daemon of its own session holds the pipe
+            output = b""
         rc = None
     except BaseException:
         with contextlib.suppress(ProcessLookupError):
@@ -807,15 +832,19 @@ def _run(argv: list[str], environment: Mapping[str, str], folder: str, seconds: 
 class Swap:
     """The steps of one swap, with the directory that holds the new and the old files."""
 
-    def __init__(self, work: str, steps: Sequence[Step]) -> None:
+    def __init__(self, work: str, steps: Sequence[Step], salt: str) -> None:
         self.work = work
         self.steps = steps
+        self.salt = salt
 
     def _new(self, step: Step) -> str:
         return os.path.join(self.work, "new", str(step.number))
 
     def _old(self, step: Step) -> str:
         return os.path.join(self.work, "old", str(step.number))
+
+    def _digest(self, live: Live) -> str:
+        return rules.digest(live.kind.encode() + b":" + live.content, self.salt)
 
     def prepare(self) -> None:
         """Write the new files and link the old ones, durably, on the file system of ``dest``."""
@@ -832,6 +861,10 @@ class Swap:
                     write_new(self._new(step), step.content, step.mode, step.uid, step.gid)
                     if step.mtime is not None:
                         os.utime(self._new(step), ns=(step.mtime, step.mtime))
+            live = look(step.path)
+            if step.seen is not None and (live.kind, live.content) != (step.seen.kind, step.seen.content):
+                raise MailError(f"{step.path} was changed by somebody else during this run; nothing has been changed, run it again")
+            step.digest = self._digest(live)
             if step.op == "remove" or step.had:
                 keep(step.path, self._old(step))
         for name in ("new", "old", "."):
@@ -899,8 +932,8 @@ class Swap:
                 continue
             waiting = step.op == "remove" or os.path.lexists(self._new(step))
             live = look(step.path)
-            old = look(self._old(step)) if step.op == "remove" or step.had else Live("absent")
-            if waiting and live.kind in ("file", "link") and live[:2] not in (old[:2], look(self._new(step))[:2]):
+            # Not compared with the old file in the stage: that is the same file, and shows what was written into it.
+            if waiting and live.kind in ("file", "link") and self._digest(live) not in (step.digest, self._digest(look(self._new(step)))):
                 backup = f"{step.path}{rules.EDITED_SUFFIX}.{random_secrets.token_hex(4)}"
                 copy_exact(step.path, backup)
                 saved.append({"path": step.path, "backup": backup})
@@ -925,7 +958,7 @@ def swap(plan: Plan, state: State, work: str) -> None:
 
     :raises MailError: it did not work, and has been undone
     """
-    journey = Swap(work, plan.steps)
+    journey = Swap(work, plan.steps, plan.manifest["salt"])
     journey.prepare()
     journal = {
         "version": 1,
@@ -965,7 +998,7 @@ def recover(state: State) -> dict[str, Any] | None:
     journal = read_json(state.journal_path)
     if journal is None:
         return None
-    journey = Swap(journal["work"], [Step.from_record(record) for record in journal["steps"]])
+    journey = Swap(journal["work"], [Step.from_record(record) for record in journal["steps"]], journal["manifest"]["salt"])
     outcome = {"how": "undone", "changed": [], "removed": [], "edited": []}
     if journal["phase"] == "swap":
         outcome["edited"] = journey.save_edits()
@@ -1005,7 +1038,7 @@ def apply(tree: Tree, check: bool = False) -> dict[str, Any]:
     """
     rules.tree_id(tree.id)
     rules.check_modes(tree.modes)
-    check_validators(tree.validate)
+    rules.check_validators(tree.validate)
     for path in tree.files:
         if rules.relative_path(path, "path") != path:
             raise MailError(f"path {path!r} is not in its plain spelling")
@@ -1034,8 +1067,7 @@ def _apply(tree: Tree, state: State, check: bool) -> dict[str, Any]:
             warnings.append(f"{killed}; that has been {recovered['how']} first")
     planner = _Planner(tree, state, check)
     if not check:
-        for root in {planner.plan.root, planner.old["dest"] or planner.plan.root}:
-            remove_leftovers(root, tree.id)
+        remove_leftovers(state, [planner.plan.root, planner.old["dest"] or planner.plan.root])
     plan = planner.make()
     if plan.unknown and not check:
         raise MailError(f"this host has no {plan.unknown[0]}; nothing has been changed")
@@ -1067,7 +1099,7 @@ def _stage_and_swap(tree: Tree, plan: Plan, state: State, check: bool, warnings:
     if check and (not tree.validate or plan.unknown or not os.path.isdir(os.path.dirname(plan.root))):
         return False
     try:
-        stage = Stage(plan.root, tree.id)
+        stage = Stage(plan, tree.id)
     except OSError as exc:
         if check:
             warnings.append(f"nothing could be staged in check mode, so nothing has been validated: {_reason(exc)}")

@@ -168,7 +168,7 @@ def check_modes(modes: Mapping[str, Any]) -> None:
     :raises MailError: a path that leaves the tree, an unknown key, or a mode that is not quoted octal
     """
     for name, entry in modes.items():
-        relative_path(name.rstrip("/"), "modes")
+        relative_path(name.rstrip("/") if isinstance(name, str) else name, "modes")
         if isinstance(entry, Mapping):
             unknown = sorted(set(entry) - {"mode", "owner", "group"})
             if unknown:
@@ -197,6 +197,21 @@ def attributes(path: str, default: Attributes, modes: Mapping[str, Any], directo
         if given.get("group") is not None:
             chosen = chosen._replace(group=str(given["group"]))
     return chosen._replace(mode=directory_mode(chosen.mode)) if directory else chosen
+
+
+def check_validators(validators: Sequence[Mapping[str, Any]]) -> None:
+    """Check the whole of the option ``validate``.
+
+    :raises MailError: an empty command, or a pattern that is not a regular expression
+    """
+    for checker in validators:
+        if not checker["argv"]:
+            raise MailError("validate: argv must not be empty")
+        for pattern in checker.get("fail_on") or ():
+            try:
+                re.compile(pattern, re.MULTILINE)
+            except re.error as exc:
+                raise MailError(f"validate: fail_on {pattern!r} is not a regular expression: {exc}") from exc
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -290,7 +305,7 @@ def secrets_in(contents: Iterable[bytes]) -> list[str]:
             value = re.split(r"[=:\s]", line, maxsplit=1)[-1].strip(" \t=:;,")
             candidates = [value, value.strip("\"'")]
             candidates += [piece for pair in re.findall(r"\"([^\"]*)\"|'([^']*)'", line) for piece in pair]
-            candidates += re.split(r"[\s\"';,=:]+", value)
+            candidates += re.split(r"[\s\"';,=:(){}<>\[\]]+", value)
             found.update(piece for piece in candidates if len(piece) >= 4 and piece.lower() not in _ORDINARY)
     return sorted(found, key=lambda piece: (-len(piece), piece))
 

@@ -287,9 +287,13 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _config_tre
 from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
+SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
 
 def interrupted(number: int, _frame: Any) -> None:
-    """Turn a signal into an error, so that the stage is removed and a swap undone."""
+    """Turn the first signal into an error, so that the stage is removed and a swap undone."""
+    for other in SIGNALS:
+        signal.signal(other, signal.SIG_IGN)
     raise MailError(f"interrupted by {signal.Signals(number).name}; nothing has been changed")
 
 
@@ -306,7 +310,7 @@ def main() -> None:
         argument_spec={**rules.ARGUMENT_SPEC, "_tree": {"type": "str", "no_log": True}},
         supports_check_mode=True,
     )
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         signal.signal(number, interrupted)
     try:
         result = engine.apply(tree_of(module.params), module.check_mode)

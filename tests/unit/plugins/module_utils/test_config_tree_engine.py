@@ -1,0 +1,765 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What config_tree does on a host, on real files: every test works in its own directory."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree as engine
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+FILES = {"svc/main.conf": b"a = 1\n", "svc/conf.d/ein Wört.conf": b"b = 2\n", "svc/secret.inc": b"pw = hunter2x\n"}
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: gives files away or mounts")
+
+
+class Host:
+    """A scratch dest and state directory, and short ways to look at them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.dest = folder / "de st"
+        self.state = folder / "state"
+        self.dest.mkdir()
+
+    def tree(self, files: dict[str, bytes] | None = None, **options: Any) -> engine.Tree:
+        base: dict[str, Any] = {"id": "svc", "dest": str(self.dest), "state_dir": str(self.state), "diff": True}
+        return engine.Tree(files=dict(FILES if files is None else files), **{**base, **options})
+
+    def run(self, files: dict[str, bytes] | None = None, check: bool = False, **options: Any) -> dict[str, Any]:
+        return engine.apply(self.tree(files, **options), check)
+
+    def write(self, path: str, content: str | bytes, mode: int = 0o644) -> Path:
+        target = self.dest / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content.encode() if isinstance(content, str) else content)
+        target.chmod(mode)
+        return target
+
+    def snapshot(self) -> dict[str, tuple]:
+        """Return everything below dest: kind, mode, owner, content; for files the time of the last change as well."""
+        found = {}
+        for folder, names, files in os.walk(self.dest):
+            for name in names + files:
+                path = os.path.join(folder, name)
+                info = os.lstat(path)
+                entry: tuple = (stat.filemode(info.st_mode), info.st_uid, info.st_gid)
+                if stat.S_ISREG(info.st_mode):
+                    entry += (info.st_mtime_ns, Path(path).read_bytes())
+                elif stat.S_ISLNK(info.st_mode):
+                    entry += (os.readlink(path),)
+                found[os.path.relpath(path, self.dest)] = entry
+        return found
+
+    def content(self) -> dict[str, bytes]:
+        return {path: entry[-1] for path, entry in self.snapshot().items() if entry[0].startswith("-")}
+
+    def manifest(self, name: str = "svc") -> dict[str, Any]:
+        return json.loads((self.state / "config_tree" / f"{name}.json").read_text())
+
+    def leftovers(self) -> list[str]:
+        found = [str(path) for path in self.dest.rglob("*") if ".postmaster-mail-" in path.name]
+        folder = self.state / "config_tree"
+        return found + [str(path) for path in (folder.iterdir() if folder.exists() else ()) if path.suffix != ".json"]
+
+    def shown(self, path: str) -> str:
+        return str(self.dest / path)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+def sh(script: str, **more: Any) -> dict[str, Any]:
+    return {"argv": ["sh", "-c", script], **more}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Doing and doing again
+
+
+def test_first_run_then_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = host.run(secret=["svc/secret.inc"], modes={"svc/secret.inc": "0600"}, validate=[sh("true")])
+    assert result["changed"] and result["validated"]
+    assert result["changed_files"] == sorted(host.shown(path) for path in FILES)
+    assert host.content() == FILES
+    assert (host.dest / "svc/secret.inc").stat().st_mode & 0o7777 == 0o600
+    assert (host.dest / "svc/main.conf").stat().st_mode & 0o7777 == 0o644
+    assert (host.dest / "svc/conf.d").stat().st_mode & 0o7777 == 0o755
+    assert host.leftovers() == []
+    assert (host.state / "config_tree/svc.json").stat().st_mode & 0o7777 == 0o600
+    assert (host.state / "config_tree").stat().st_mode & 0o7777 == 0o700
+    digests = {entry["path"]: entry["digest"].split(":")[0] for entry in host.manifest()["files"].values()}
+    assert digests.pop("svc/secret.inc") == "hmac-sha256"
+    assert set(digests.values()) == {"sha256"}
+
+    before = host.snapshot()
+    monkeypatch.setattr(engine, "Stage", None)  # nothing to do: nothing may be staged
+    monkeypatch.setattr(engine, "write_json", None)
+    result = host.run(secret=["svc/secret.inc"], modes={"svc/secret.inc": "0600"}, validate=[sh("false")])
+    assert not result["changed"]
+    assert result["changed_files"] == result["removed_files"] == result["diff"] == result["warnings"] == []
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_diff(host: Host, check: bool) -> None:
+    host.write("svc/main.conf", "a = 0\n")
+    result = host.run(check=check, secret=["*.inc"])
+    by_path = {entry["after_header"]: entry for entry in result["diff"]}
+    assert by_path[host.shown("svc/main.conf")]["before"] == "a = 0\n"
+    assert by_path[host.shown("svc/main.conf")]["after"] == "a = 1\n"
+    assert by_path[host.shown("svc/secret.inc")]["after"] == "(secret: the new content is not shown)\n"
+    assert "hunter2x" not in repr(result)
+
+
+def test_no_diff_unless_asked_for(host: Host) -> None:
+    assert "diff" not in host.run(diff=False)
+
+
+def test_check_mode_tells_the_truth_and_touches_nothing(host: Host) -> None:
+    host.write("svc/main.conf", "by hand\n")
+    before = host.snapshot()
+    predicted = host.run(check=True, validate=[sh("test -f '{stage}/svc/secret.inc'")])
+    assert host.snapshot() == before
+    assert not host.state.exists()
+    done = host.run(validate=[sh("test -f '{stage}/svc/secret.inc'")])
+    assert predicted == done
+    assert done["validated"]
+    before = host.snapshot()
+    predicted = host.run({"svc/main.conf": b"a = 2\n"}, check=True)
+    assert host.snapshot() == before
+    assert predicted == host.run({"svc/main.conf": b"a = 2\n"})
+    assert not host.run({"svc/main.conf": b"a = 2\n"}, check=True)["changed"]
+
+
+def test_check_mode_on_a_fresh_host(host: Host) -> None:
+    options = {"owner": "nobody-of-that-name", "group": "no-group-of-that-name", "validate": [{"argv": ["no-such-checker"]}]}
+    result = host.run(check=True, **options)
+    assert result["changed"] and result["validated"] is False
+    result = host.run(check=True, dest=str(host.dest / "not/yet"))
+    assert result["changed"] and result["validated"] is False
+    assert host.run(check=True, validate=[{"argv": ["no-such-checker"]}])["validated"] is False
+    assert host.snapshot() == {}
+    with pytest.raises(MailError, match=r"^this host has no user 'nobody-of-that-name'; nothing has been changed$"):
+        host.run(**options)
+    with pytest.raises(MailError) as error:
+        host.run(validate=[{"argv": ["no-such-checker"]}])
+    assert str(error.value) == "validate: the checker 'no-such-checker' is not installed on this host; nothing has been changed"
+    with pytest.raises(MailError) as error:
+        host.run(dest=str(host.dest / "not/yet"))
+    assert str(error.value) == f"dest '{host.dest}/not/yet' cannot be made: the directory above it does not exist"
+    assert host.snapshot() == {} and host.leftovers() == []
+
+
+def test_dest_is_made_and_unmade(host: Host) -> None:
+    dest = str(host.dest / "new")
+    assert host.run(dest=dest, validate=[sh("test -f '{stage}/svc/main.conf'")])["validated"]
+    assert (host.dest / "new/svc/main.conf").read_bytes() == b"a = 1\n"
+    host.run({}, dest=dest)
+    assert host.snapshot() == {}
+
+
+def test_mode_only(host: Host) -> None:
+    host.run()
+    target = host.dest / "svc/main.conf"
+    target.chmod(0o600)
+    result = host.run()
+    assert result["changed_files"] == [str(target)]
+    assert result["edited_files"] == []
+    assert result["diff"][0]["before"].startswith("mode: 0600\n") and result["diff"][0]["after"].startswith("mode: 0644\n")
+    assert target.stat().st_mode & 0o7777 == 0o644
+    assert not host.run()["changed"]
+
+
+@needs_root
+def test_owner_and_group(host: Host) -> None:
+    options = {"owner": "12345", "group": "daemon", "modes": {"svc/secret.inc": {"owner": "root", "mode": "0640"}, "svc/conf.d": "0700"}}
+    host.run(**options)
+    daemon = (12345, __import__("grp").getgrnam("daemon").gr_gid)
+    look = {path: (entry[0], *entry[1:3]) for path, entry in host.snapshot().items()}
+    assert look["svc"] == ("drwxr-xr-x", *daemon)
+    assert look["svc/conf.d"] == ("drwx------", *daemon)
+    assert look["svc/main.conf"] == ("-rw-r--r--", *daemon)
+    assert look["svc/secret.inc"] == ("-rw-r-----", 0, daemon[1])
+    os.chown(host.dest / "svc/main.conf", 0, 0)
+    (host.dest / "svc/conf.d").chmod(0o755)
+    result = host.run(**options)
+    assert result["changed_files"] == [host.shown("svc/conf.d"), host.shown("svc/main.conf")]
+    assert {path: (entry[0], *entry[1:3]) for path, entry in host.snapshot().items()} == look
+    assert not host.run(**options)["changed"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Checkers
+
+
+def test_refusal_leaves_everything(host: Host) -> None:
+    host.write("svc/main.conf", "old\n")
+    before = host.snapshot()
+    checker = sh("echo '{stage}/svc/main.conf: bad line: pw = hunter2x'; echo more >&2; exit 3")
+    for check in (True, False):
+        with pytest.raises(engine.Refusal) as error:
+            host.run(check=check, secret=["svc/secret.inc"], validate=[sh("true"), checker, sh("touch {dest}/never")])
+        told = f"{host.dest}/svc/main.conf: bad line: ********\nmore"
+        assert (error.value.rc, error.value.output) == (3, told)
+        command = f"sh -c echo '{host.dest}/svc/main.conf: bad line: pw = ********'; echo more >&2; exit 3"
+        assert str(error.value) == (
+            f"validate: `{command.replace('********', 'hunter2x')}` refused the staged configuration (rc 3); "
+            f"nothing has been changed. Its output:\n{told}"
+        )
+        assert host.snapshot() == before and host.leftovers() == []
+    assert not (host.state / "config_tree/svc.json").exists()
+
+
+def test_refusal_of_a_later_run(host: Host) -> None:
+    host.run()
+    manifest, before = host.manifest(), host.snapshot()
+    with pytest.raises(engine.Refusal):
+        host.run({"svc/main.conf": b"a = 2\n"}, validate=[sh("grep -q 'a = 1' '{stage}/svc/main.conf'")])
+    assert (host.manifest(), host.snapshot(), host.leftovers()) == (manifest, before, [])
+
+
+def test_a_warning_that_a_pattern_catches(host: Host) -> None:
+    checker = sh("echo fine; echo 'svc: warning: unused parameter: a=1'")
+    assert host.run(check=True, validate=[checker])["validated"]
+    with pytest.raises(engine.Refusal) as error:
+        host.run(validate=[{**checker, "fail_on": ["never", "^svc: warn"]}])
+    assert "accepted the staged configuration (rc 0), but its output matches fail_on '^svc: warn'" in str(error.value)
+    assert "unused parameter: a=1" in str(error.value)
+    assert host.snapshot() == {} and host.leftovers() == []
+
+
+def test_a_checker_that_hangs(host: Host) -> None:
+    with pytest.raises(engine.Refusal, match=r"did not end within 1 seconds") as error:
+        host.run(validate=[sh("echo begun; sleep 60", timeout=1)])
+    assert (error.value.rc, error.value.output) == (None, "begun")
+    assert host.snapshot() == {} and host.leftovers() == []
+
+
+def test_a_checker_sees_environment_and_whole_tree(host: Host) -> None:
+    host.run()
+    host.write("svc/theirs.conf", "theirs\n")
+    host.write("other/thing", "not staged\n")
+    (host.dest / "svc/relative").symlink_to("theirs.conf")
+    (host.dest / "svc/absolute").symlink_to(host.dest / "svc/main.conf")
+    (host.dest / "svc/outside").symlink_to("../other/thing")
+    os.mkfifo(host.dest / "svc/fifo")
+    script = """
+        set -e
+        test "$LC_ALL$OWN" = "C{stage}!"; test -z "$LANG"
+        cd '{stage}'
+        test "$(cat svc/theirs.conf svc/relative svc/absolute svc/outside)" = "theirs
+theirs
+a = 2
+not staged"
+        test ! -e svc/fifo; test ! -e other; test ! -e svc/conf.d; test ! -e svc/secret.inc
+        test "$(readlink svc/outside)" = '{dest}/other/thing'
+    """
+    result = host.run({"svc/main.conf": b"a = 2\n"}, stage_live=["svc"], validate=[sh(script, environment={"OWN": "{stage}!"})])
+    assert result["validated"]
+    assert (host.dest / "svc/main.conf").read_bytes() == b"a = 2\n"
+
+
+def test_stage_live_of_everything(host: Host) -> None:
+    host.write("x/y", "1\n", 0o640)
+    script = "cd '{stage}'; test \"$(stat -c '%a' x/y; find . | sort | tr '\\n' ' ')\" = '640\n. ./svc ./svc/main.conf ./x ./x/y '"
+    assert host.run({"svc/main.conf": b""}, stage_live=["."], validate=[sh(script)])["validated"]
+
+
+def test_a_checker_sees_what_will_be_beside(host: Host) -> None:
+    """A glob that catches a kept file must be found out before, not after."""
+    host.write("svc/conf.d/a", "by hand\n")
+    with pytest.raises(engine.Refusal, match=r"a\.postmaster-orig"):
+        host.run({"svc/conf.d/a": b"ours\n"}, validate=[sh("cd '{stage}'; ls svc/conf.d; exit 1")])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files of others
+
+
+def test_adopt_and_restore(host: Host) -> None:
+    original = host.write("svc/main.conf", "by hand\n", 0o604)
+    os.utime(original, ns=(10**18, 10**18))
+    backup = host.shown("svc/main.conf.postmaster-orig")
+    result = host.run()
+    assert result["adopted_files"] == [{"path": str(original), "backup": backup}]
+    assert result["warnings"] == [f"{original} was there before this collection and is replaced; its content is kept in {backup}"]
+    assert host.snapshot()["svc/main.conf.postmaster-orig"] == ("-rw----r--", os.geteuid(), os.getegid(), 10**18, b"by hand\n")
+    assert not host.run()["changed"]
+
+    result = host.run({})
+    assert result["restored_files"] == [{"path": str(original), "backup": backup}]
+    assert host.snapshot()["svc/main.conf"] == ("-rw----r--", os.geteuid(), os.getegid(), 10**18, b"by hand\n")
+    assert host.content() == {"svc/main.conf": b"by hand\n"}
+    assert result["removed_files"] == [host.shown(path) for path in ("svc/conf.d", "svc/conf.d/ein Wört.conf", "svc/secret.inc")]
+    assert not host.run({})["changed"]
+
+
+def test_adopt_where_backups_exist(host: Host) -> None:
+    host.write("svc/main.conf", "by hand\n")
+    host.write("svc/main.conf.postmaster-orig", "of another time\n")
+    assert host.run()["adopted_files"][0]["backup"] == host.shown("svc/main.conf.postmaster-orig.1")
+    assert host.content()["svc/main.conf.postmaster-orig"] == b"of another time\n"
+    assert host.content()["svc/main.conf.postmaster-orig.1"] == b"by hand\n"
+
+
+def test_a_secret_backup_is_private_and_comes_back_as_it_was(host: Host) -> None:
+    host.write("svc/secret.inc", "old secret\n", 0o644)
+    result = host.run(secret=["svc"])
+    assert (host.dest / "svc/secret.inc.postmaster-orig").stat().st_mode & 0o7777 == 0o600
+    assert "old secret" not in repr(result)
+    host.run({})
+    assert (host.dest / "svc/secret.inc").stat().st_mode & 0o7777 == 0o644
+
+
+def test_found_the_same_is_not_ours_to_remove(host: Host) -> None:
+    host.write("svc/main.conf", "a = 1\n")
+    assert host.shown("svc/main.conf") not in host.run()["changed_files"]
+    assert host.run({})["warnings"] == [
+        f"{host.shown('svc/main.conf')} is no longer wanted, but was there before this collection; it is left alone"
+    ]
+    assert host.content() == {"svc/main.conf": b"a = 1\n"}
+    host.run()
+    result = host.run({"svc/main.conf": b"a = 2\n"})
+    assert result["adopted_files"][0]["backup"] == host.shown("svc/main.conf.postmaster-orig")
+
+
+def test_edited_since(host: Host) -> None:
+    host.run()
+    path, backup = host.shown("svc/main.conf"), host.shown("svc/main.conf.postmaster-edited")
+    host.write("svc/main.conf", "a = 1\nedited\n")
+    result = host.run()
+    assert result["edited_files"] == [{"path": path, "backup": backup}]
+    assert result["warnings"] == [f"{path} was changed by hand since the last run and is replaced; its content is kept in {backup}"]
+    assert [(entry["before"], entry["after"]) for entry in result["diff"]] == [("a = 1\nedited\n", "a = 1\n")]
+    assert host.content() == {**FILES, "svc/main.conf.postmaster-edited": b"a = 1\nedited\n"}
+    assert not host.run()["changed"]
+
+    host.write("svc/main.conf", "a = 1\nedited\n")  # the same edit again: one copy is enough
+    assert host.run()["edited_files"] == [{"path": path, "backup": backup}]
+    host.write("svc/main.conf", "another\n")
+    assert host.run()["edited_files"] == [{"path": path, "backup": backup + ".1"}]
+    assert host.content()["svc/main.conf.postmaster-edited.1"] == b"another\n"
+
+    host.write("svc/main.conf", "a = 5\n")  # the edit that is going to be ours
+    result = host.run({**FILES, "svc/main.conf": b"a = 5\n"})
+    assert not result["changed"] and result["edited_files"] == []
+    assert not host.run({**FILES, "svc/main.conf": b"a = 5\n"})["changed"]
+
+
+def test_edited_and_no_longer_wanted(host: Host) -> None:
+    host.run({"svc/main.conf": b"a\n"})
+    host.write("svc/main.conf", "edited\n")
+    result = host.run({})
+    assert result["edited_files"] == [{"path": host.shown("svc/main.conf"), "backup": host.shown("svc/main.conf.postmaster-edited")}]
+    assert host.content() == {"svc/main.conf.postmaster-edited": b"edited\n"}
+
+
+def test_without_backup(host: Host) -> None:
+    path = str(host.write("svc/main.conf", "by hand\n"))
+    assert host.run(backup=False)["adopted_files"] == [{"path": path, "backup": None}]
+    host.write("svc/main.conf", "edited\n")
+    result = host.run(backup=False)
+    assert result["edited_files"] == [{"path": path, "backup": None}]
+    kept = "its content is not kept (backup is false)"
+    assert result["warnings"] == [f"{path} was changed by hand since the last run and is replaced; {kept}"]
+    assert host.content() == FILES
+
+
+def test_feature_switched_off(host: Host) -> None:
+    host.run()
+    less = {path: content for path, content in FILES.items() if "conf.d" not in path}
+    result = host.run(less, validate=[sh("test ! -e '{stage}/svc/conf.d'")], stage_live=["svc"])
+    assert result["removed_files"] == [host.shown("svc/conf.d"), host.shown("svc/conf.d/ein Wört.conf")]
+    assert host.content() == less
+    assert not (host.dest / "svc/conf.d").exists()
+    assert not host.run(less)["changed"]
+
+
+def test_a_directory_with_files_of_others_stays(host: Host) -> None:
+    host.run({"svc/d/x": b"x\n"})
+    host.write("svc/d/theirs", "1")
+    assert host.run({})["removed_files"] == [host.shown("svc/d/x")]
+    assert host.content() == {"svc/d/theirs": b"1"}
+    (host.dest / "svc/d/theirs").unlink()
+    assert host.run({})["removed_files"] == [host.shown("svc"), host.shown("svc/d")]
+
+
+def test_prune_off(host: Host) -> None:
+    host.run({"svc/a": b"a\n", "svc/b": b"b\n", "svc/c": b"c\n"})
+    assert host.run({"svc/a": b"a\n"}, prune=False, exclude=["svc/b"])["removed_files"] == [host.shown("svc/b")]
+    assert host.run({"svc/a": b"a\n"})["removed_files"] == [host.shown("svc/c")]
+
+
+def test_two_ids(host: Host) -> None:
+    host.run()
+    with pytest.raises(MailError) as error:
+        host.run({"svc/main.conf": b"mine\n"}, id="other")
+    path = host.shown("svc/main.conf")
+    assert str(error.value) == f"{path} belongs to the config_tree id 'svc'; two ids may not put one file"
+    host.run({"svc/theirs": b"1\n"}, id="svc-2")
+    assert not host.run()["changed"]
+    host.run({})
+    host.run({"svc/main.conf": b"mine\n"}, id="other")
+    assert host.content() == {"svc/main.conf": b"mine\n", "svc/theirs": b"1\n"}
+
+
+def test_another_dest(host: Host) -> None:
+    host.run(dest=str(host.dest / "one"))
+    result = host.run(dest=str(host.dest / "two"))
+    assert len(result["removed_files"]) == 6
+    assert host.content() == {f"two/{path}": content for path, content in FILES.items()}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Links and things that are not files
+
+
+def test_a_directory_link_that_leads_out(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (host.dest / "svc").symlink_to(tmp_path / "outside")
+    with pytest.raises(MailError) as error:
+        host.run()
+    assert str(error.value) == f"{host.dest}/svc is a symbolic link that leads out of dest '{host.dest}', to {tmp_path}/outside"
+    assert list((tmp_path / "outside").iterdir()) == []
+
+
+def test_a_directory_link_inside(host: Host) -> None:
+    host.write("real/theirs", "theirs\n")
+    (host.dest / "svc").symlink_to("real")
+    script = "test \"$(cat '{stage}/svc/main.conf' '{stage}/svc/theirs')\" = 'a = 1\ntheirs'"
+    assert host.run(stage_live=["svc"], validate=[sh(script)])["validated"]
+    assert host.content() == {**{path.replace("svc", "real"): content for path, content in FILES.items()}, "real/theirs": b"theirs\n"}
+    assert not host.run()["changed"]
+    assert host.run({"svc/main.conf": b"a = 2\n"}, validate=[sh("grep 'a = 2' '{stage}/svc/main.conf'")])["validated"]
+    with pytest.raises(MailError, match="are the same file on this host"):
+        host.run({"svc/main.conf": b"1", "real/main.conf": b"2"})
+
+
+def test_a_link_in_the_place_of_a_file_is_replaced_not_followed(host: Host, tmp_path: Path) -> None:
+    (tmp_path / "outside").write_text("untouched\n")
+    (host.dest / "resolv.conf").symlink_to(tmp_path / "outside")
+    result = host.run({"resolv.conf": b"ours\n"})
+    assert result["adopted_files"] == [{"path": host.shown("resolv.conf"), "backup": host.shown("resolv.conf.postmaster-orig")}]
+    assert (tmp_path / "outside").read_text() == "untouched\n"
+    assert (host.dest / "resolv.conf").is_symlink() is False
+    assert os.readlink(host.dest / "resolv.conf.postmaster-orig") == str(tmp_path / "outside")
+    host.run({})
+    assert os.readlink(host.dest / "resolv.conf") == str(tmp_path / "outside")
+    assert not (host.dest / "resolv.conf.postmaster-orig").is_symlink()
+
+
+def test_not_a_file(host: Host) -> None:
+    (host.dest / "svc/main.conf").mkdir(parents=True)
+    with pytest.raises(MailError) as error:
+        host.run()
+    assert str(error.value) == f"{host.dest}/svc/main.conf is a directory on this host, not a file"
+    (host.dest / "svc/main.conf").rmdir()
+    os.mkfifo(host.dest / "svc/main.conf")
+    with pytest.raises(MailError) as error:
+        host.run()
+    assert str(error.value) == f"{host.dest}/svc/main.conf is a special file on this host, not a file"
+    with pytest.raises(MailError) as error:
+        host.run({"svc/main.conf/x": b""})
+    assert str(error.value) == f"{host.dest}/svc/main.conf is not a directory, but {host.dest}/svc/main.conf/x is to be put below it"
+
+
+@pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x"])
+def test_paths_are_checked_on_the_host_too(host: Host, path: str) -> None:
+    with pytest.raises(MailError):
+        host.run({path: b""})
+
+
+def test_dest_must_be_a_directory(host: Host) -> None:
+    file = host.write("file", "")
+    with pytest.raises(MailError) as error:
+        host.run(dest=str(file))
+    assert str(error.value) == f"dest '{file}' is not a directory"
+    with pytest.raises(MailError) as error:
+        host.run(dest="etc")
+    assert str(error.value) == "dest 'etc' must be an absolute path"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Full disks, errors, kills
+
+
+@pytest.fixture
+def small_disk(host: Host) -> Iterator[Host]:
+    """A host whose dest has room for 64 KiB."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(host.dest)], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip(f"no tmpfs can be mounted here: {done.stderr.strip()}")
+    yield host
+    subprocess.run(["umount", str(host.dest)], check=True)
+
+
+@needs_root
+@pytest.mark.parametrize("validators", [[sh("true")], []], ids=["staging", "preparing"])
+def test_disk_full(small_disk: Host, validators: list) -> None:
+    host = small_disk
+    host.write("svc/main.conf", b"x" * 20000)
+    before = host.snapshot()
+    with pytest.raises(MailError, match=r"No space left on device") as error:
+        host.run({"svc/main.conf": b"y" * 50000, "svc/a": b"z"}, validate=validators)
+    assert "nothing has been changed" in str(error.value)
+    assert host.snapshot() == before and host.leftovers() == []
+    host.run({"svc/main.conf": b"small\n"}, validate=validators, backup=False)
+    assert host.content() == {"svc/main.conf": b"small\n"}
+
+
+@needs_root
+def test_a_mount_below_dest(host: Host) -> None:
+    (host.dest / "svc").mkdir()
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(host.dest / "svc")], capture_output=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("no tmpfs can be mounted here")
+    try:
+        host.write("svc/main.conf", "by hand\n")
+        host.run(validate=[sh("test -e '{stage}/svc/main.conf'")])
+        assert host.content() == {**FILES, "svc/main.conf.postmaster-orig": b"by hand\n"}
+        host.run({})
+        assert host.content() == {"svc/main.conf": b"by hand\n"}
+    finally:
+        subprocess.run(["umount", str(host.dest / "svc")], check=True)
+
+
+def prepared(host: Host) -> dict[str, Any]:
+    """Leave a host on which the next run does everything there is to do, and return the options of that run."""
+    host.write("svc/back.conf", "comes back\n", 0o640)
+    names = ("svc/edited", "svc/back.conf", "svc/old/deep/gone")
+    host.run({"svc/main.conf": b"a = 1\n", "svc/mode": b"m\n", **dict.fromkeys(names, b"ours\n")})
+    host.write("svc/edited", "edited by hand\n")
+    host.write("svc/adopted", "by hand\n", 0o600)
+    (host.dest / "svc/mode").chmod(0o600)
+    return {
+        "files": {
+            "svc/main.conf": b"a = 2\n",
+            "svc/edited": b"ours, too\n",
+            "svc/adopted": b"ours, too\n",
+            "svc/new/deep/file": b"new\n",
+            "svc/mode": b"m\n",
+        },
+        "stage_live": ["svc"],
+        "validate": [{"argv": ["/bin/true"]}],
+    }
+
+
+def strip_times(snapshot: dict[str, tuple]) -> dict[str, tuple]:
+    return {path: entry[:3] + entry[4:] if entry[0].startswith("-") else entry for path, entry in snapshot.items()}
+
+
+EVENTS = {"open", "os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.utime"}
+
+
+def killed_at(count: int, action: Callable[[], object]) -> bool:
+    """Run something in a child that dies, as by SIGKILL, before its count-th change to a file system; whether it died."""
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        left = [count]
+
+        def watch(event: str, arguments: tuple) -> None:
+            if event in EVENTS and not (event == "open" and not (isinstance(arguments[2], int) and arguments[2] & os.O_CREAT)):
+                left[0] -= 1
+                if left[0] == 0:
+                    os._exit(99)
+
+        sys.addaudithook(watch)
+        try:
+            action()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert status in (0, 99), "the run failed instead of being killed"
+    return status == 99
+
+
+@pytest.fixture
+def no_sync(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests kill processes, not machines: what fsync is for does not happen here, and hundreds of them take a minute."""
+    monkeypatch.setattr(os, "fsync", lambda handle: None)
+
+
+@pytest.mark.usefixtures("no_sync")
+def test_killed_anywhere(tmp_path: Path) -> None:
+    """However far a killed run came, each file is the old or the new one, and the next run ends where one whole run would."""
+    model = Host(_made(tmp_path / "model"))
+    options = prepared(model)
+    old = strip_times(model.snapshot())
+    whole = model.run(**options)
+    new = strip_times(model.snapshot())
+    assert {"svc/adopted.postmaster-orig", "svc/edited.postmaster-edited", "svc/new/deep/file"} <= set(new)
+    assert "svc/old" not in new and new["svc/back.conf"][-1] == b"comes back\n"
+
+    outcomes = set()
+    for count in range(1, 1000):
+        host = Host(_made(tmp_path / str(count)))
+        assert prepared(host) == options
+        if not killed_at(count, partial(host.run, **options)):
+            break
+        for path, entry in strip_times(host.snapshot()).items():
+            if not path.startswith(".postmaster-mail-svc+") and entry[0].startswith("-"):
+                assert entry in (old.get(path), new.get(path)), (count, path)
+        pending = host.run(check=True, **options)["recovered"]
+        result = host.run(**options)
+        outcomes.add((pending, result["recovered"]))
+        assert strip_times(host.snapshot()) == new, count
+        assert host.leftovers() == [], count
+        assert {path.replace(str(host.dest), ""): {**entry, "path": ""} for path, entry in _relative(host).items()} == {
+            path.replace(str(model.dest), ""): {**entry, "path": ""} for path, entry in _relative(model).items()
+        }
+        if result["recovered"]:
+            assert result["changed"], count
+            assert {path.replace(str(host.dest), "") for path in result["changed_files"]} == {
+                path.replace(str(model.dest), "") for path in whole["changed_files"]
+            }
+            assert result["edited_files"] == [], count
+        again = host.run(**options)
+        assert not again["changed"] and again["recovered"] is None, count
+    else:
+        pytest.fail("the run never came to its end")
+    assert count > 100
+    assert outcomes == {(None, None), ("pending", "finished")}
+
+
+def _relative(host: Host) -> dict[str, Any]:
+    text = json.dumps(host.manifest()["files"]).replace(str(host.dest), "DEST")
+    return json.loads(text)
+
+
+def _made(path: Path) -> Path:
+    path.mkdir()
+    return path
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Let the number-th change to a live file fail."""
+    left = [number]
+
+    def wrap(name: str) -> None:
+        real = getattr(engine.Swap, name)
+
+        def wrapped(self: engine.Swap, step: engine.Step) -> None:
+            left[0] -= 1
+            if left[0] == 0:
+                raise OSError(28, "No space left on device", step.path)
+            real(self, step)
+
+        monkeypatch.setattr(engine.Swap, name, wrapped)
+
+    wrap("_do")
+
+
+@pytest.mark.usefixtures("no_sync")
+def test_an_error_anywhere_in_the_swap_undoes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(1, 100):
+        host = Host(_made(tmp_path / str(number)))
+        options = prepared(host)
+        before, manifest = host.snapshot(), host.manifest()
+        with monkeypatch.context() as patch:
+            failing(patch, number)
+            try:
+                host.run(**options)
+            except MailError as exc:
+                assert str(exc).startswith("the files could not be put in place, and all are as before: No space left on device: ")
+            else:
+                break
+        assert (host.snapshot(), host.manifest(), host.leftovers()) == (before, manifest, []), number
+    assert number > 12
+
+
+@pytest.mark.usefixtures("no_sync")
+def test_killed_while_undoing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Host(_made(tmp_path / "model"))
+    options = prepared(model)
+    model.run(**options)
+    new = strip_times(model.snapshot())
+    outcomes = set()
+    for count in range(1, 1000):
+        host = Host(_made(tmp_path / str(count)))
+        prepared(host)
+
+        def run(host: Host = host) -> None:
+            with monkeypatch.context() as patch:
+                failing(patch, 11)
+                with pytest.raises(MailError):
+                    host.run(**options)
+
+        if not killed_at(count, run):
+            break
+        outcomes.add(host.run(**options)["recovered"])
+        assert (strip_times(host.snapshot()), host.leftovers()) == (new, []), count
+    assert outcomes == {None, "finished", "undone"}
+
+
+def test_what_is_written_between_kill_and_next_run_is_kept(host: Host) -> None:
+    host.run({"svc/a": b"1\n", "svc/b": b"1\n"})
+    files = {"svc/a": b"2\n", "svc/b": b"2\n"}
+    count = 1
+    while host.content().get("svc/a") != b"2\n" or not (host.state / "config_tree/svc.journal").exists():
+        count += 1
+        host.run({"svc/a": b"1\n", "svc/b": b"1\n"})
+        assert killed_at(count, partial(host.run, files))
+    assert host.content()["svc/b"] == b"1\n"
+    host.write("svc/b", "a repair by hand\n")
+    result = host.run(files)
+    assert result["recovered"] == "finished"
+    (edit,) = result["edited_files"]
+    assert edit["path"] == host.shown("svc/b")
+    assert Path(edit["backup"]).read_bytes() == b"a repair by hand\n"
+    assert (host.content()["svc/a"], host.content()["svc/b"]) == (b"2\n", b"2\n")
+
+
+def test_somebody_else_writes_during_the_run(host: Host) -> None:
+    host.run()
+    with pytest.raises(MailError) as error:
+        host.run({"svc/main.conf": b"a = 2\n"}, validate=[sh("echo theirs > '{dest}/svc/main.conf'")])
+    path = host.shown("svc/main.conf")
+    assert str(error.value) == f"{path} was changed by somebody else during this run; nothing has been changed, run it again"
+    assert host.content() == {**FILES, "svc/main.conf": b"theirs\n"} and host.leftovers() == []
+
+
+def test_one_run_at_a_time(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    host.run()
+    monkeypatch.setattr(engine, "LOCK_SECONDS", 0.2)
+    folder = os.open(host.state / "config_tree", os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        with pytest.raises(MailError, match="another run of config_tree has held"):
+            host.run()
+    finally:
+        os.close(folder)
+    assert not host.run()["changed"]
+
+
+def test_stages_of_others_are_left_alone(host: Host) -> None:
+    for name in (".postmaster-mail-svc-signing+abc", ".postmaster-mail-svc+abc"):
+        (host.dest / name).mkdir(mode=0o700)
+    host.run(check=True)
+    assert len(host.leftovers()) == 2
+    host.run()
+    assert host.leftovers() == [host.shown(".postmaster-mail-svc-signing+abc")]
+
+
+def test_a_damaged_manifest_is_named(host: Host) -> None:
+    host.run()
+    path = host.state / "config_tree/svc.json"
+    path.write_text("{")
+    with pytest.raises(MailError, match=rf"^{path} is damaged .*; repair or delete it$"):
+        host.run()
