@@ -42,7 +42,7 @@ async def greet(address: str, port: int = 25, connect_timeout: float = 5.0, life
         status, detail = "ok", ""
     except asyncio.TimeoutError:
         status, detail = ("broken" if "banner" in seen else "timeout"), f"no answer on port {port} within {lifetime:g} s"
-    except (_Broken, OSError, EOFError, ValueError) as exc:
+    except (_Broken, OSError) as exc:
         status, detail = "broken", str(exc) or "the connection ended early"
     finally:
         writer.close()
@@ -70,7 +70,10 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[int, str]:
     """(code, text of the first line) of a reply of one or more lines (RFC 5321 section 4.2.1)."""
     first = ""
     for number in range(_LINES):
-        raw = await reader.readline()
+        try:
+            raw = await reader.readline()
+        except ValueError as exc:
+            raise _Broken(f"a reply with a line of more than {_LINE} octets") from exc
         if not raw:
             raise _Broken("the server closed the connection" + ("" if number else " without a word"))
         line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")

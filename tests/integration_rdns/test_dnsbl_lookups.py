@@ -1,0 +1,154 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""DNS lists against a real DNS server: what is asked, what an answer means, and how long it all takes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from server import Server
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dnsbl, _rdns
+from ansible_collections.postmaster.mail.plugins.modules.rdns_verify import look
+
+V4, V6 = "198.51.100.25", "2001:db8:100::25"
+
+
+def a_list(zone, *codes, addresses=(V4, V6), text="on the list", tests=("127.0.0.2",)):
+    """A list that behaves, with both addresses on it if there are codes."""
+    records = {_dnsbl.test_names(zone, version)[0]: {"A": list(tests)} for version in (4, 6)}
+    for address in addresses if codes else ():
+        records[_dnsbl.query_name(address, zone)] = {"A": list(codes), "TXT": [f'"{text}" " now"']}
+    return records
+
+
+def test_listed_and_clean_in_both_families(verify, found):
+    records = {**a_list("bad.test", "127.0.0.2", text="sent spam, see https://bad.test/?q"), **a_list("good.test")}
+    with Server(records) as server:
+        result = verify(addresses=[V4, V6], dnsbls=["Bad.test", "good.test."], nameservers=["127.0.0.1"], nameserver_port=server.port)
+        asked = sorted(server.log)
+    for address in (V4, V6):
+        entry = found(result, "dnsbl", f"{address} at bad.test")
+        assert entry["status"] == "fail"
+        assert entry["found"] == "listed: 127.0.0.2: sent spam, see https://bad.test/?q now"
+        assert entry["values"] == ["127.0.0.2"]
+        assert entry["reason"] == "sent spam, see https://bad.test/?q now"
+        assert entry["zone"] == "bad.test"
+        assert found(result, "dnsbl", f"{address} at good.test")["status"] == "pass"
+    assert [found(result, "dnsbl_zone", zone)["status"] for zone in ("bad.test", "good.test")] == ["pass", "pass"]
+    # Nothing is asked twice, and a reason only of what is listed.
+    assert len(asked) == len(set(asked))
+    assert [name for name, kind, _tcp in asked if kind == "TXT"] == sorted(_dnsbl.query_name(address, "bad.test") for address in (V4, V6))
+
+
+@pytest.mark.parametrize(
+    ("records", "behaviour", "words"),
+    [
+        (a_list("bl.test", "127.255.255.254"), {}, "127.255.255.254: it refuses questions through a public or nameless resolver"),
+        (a_list("bl.test", "203.0.113.7"), {}, "no code of a list: the zone is parked"),
+        (a_list("bl.test", tests=["127.255.255.255"]), {}, "it refuses this resolver"),
+        ({}, {}, "its test entry 127.0.0.2 is not listed"),
+        (a_list("bl.test", "127.0.0.2"), {"25.100.51.198.bl.test": "timeout"}, "no answer in time"),
+        (a_list("bl.test", "127.0.0.2"), {"25.100.51.198.bl.test": "servfail"}, "SERVFAIL"),
+        (a_list("bl.test", "127.0.0.2"), {"25.100.51.198.bl.test": "refused"}, "REFUSED"),
+        (a_list("bl.test", "127.0.0.2"), {"25.100.51.198.bl.test": "lame"}, "lame"),
+        (a_list("bl.test", "127.0.0.2"), {"25.100.51.198.bl.test": "truncated_no_tcp"}, "truncated"),
+        (a_list("bl.test", "127.0.0.2"), {".bl.test": "timeout"}, "no answer in time"),
+        (a_list("bl.test", "127.0.0.2"), {"2.0.0.127.bl.test": "servfail"}, "its test entries cannot be asked"),
+        ({**a_list("bl.test", "127.0.0.2"), "1.0.0.127.bl.test": {"A": ["127.0.0.2"]}}, {}, "it answers for every address"),
+    ],
+)
+def test_what_is_neither_listed_nor_clean(verify, found, records, behaviour, words):
+    with Server(records, behaviour) as server:
+        result = verify(addresses=[V4], dnsbls=["bl.test"], nameservers=["127.0.0.1"], nameserver_port=server.port)
+    entry = found(result, "dnsbl")
+    assert entry["status"] == "unknown"
+    assert words in entry["found"]
+    assert entry["advice"]
+
+
+def test_closed_lists_and_lists_of_domains_are_not_asked(verify, found):
+    with Server({}) as server:
+        zones = ["dnsbl.sorbs.net", "dbl.spamhaus.org"]
+        result = verify(addresses=[V4], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port)
+        assert [name for name, _kind, _tcp in server.log] == ["25.100.51.198.in-addr.arpa"]
+    assert found(result, "dnsbl_zone", "dnsbl.sorbs.net")["status"] == "warn"
+    assert found(result, "dnsbl", f"{V4} at dnsbl.sorbs.net")["status"] == "unknown"
+
+
+def test_lists_are_not_asked_about_private_addresses(verify, found):
+    with Server(a_list("bl.test")) as server:
+        result = verify(addresses=["10.0.0.25"], dnsbls=["bl.test"], nameservers=["127.0.0.1"], nameserver_port=server.port)
+        assert [name for name, _kind, _tcp in server.log] == ["25.0.0.10.in-addr.arpa"]
+    assert found(result, "dnsbl")["found"] == "not asked: 10.0.0.25 is not public"
+    assert found(result, "public")["status"] == "fail"
+
+
+def test_an_access_key_is_not_shown(verify, found):
+    zone = "0123456789abcdef.zen.dq.spamhaus.net"
+    with Server(a_list(zone, "127.0.0.2")) as server:
+        result = verify(addresses=[V4], dnsbls=[zone], nameservers=["127.0.0.1"], nameserver_port=server.port, fail_on=["fail"])
+    assert result["failed"] is True
+    assert "0123456789abcdef" not in json.dumps(result)
+    assert found(result, "dnsbl")["status"] == "fail"
+
+
+def test_sixteen_addresses_at_forty_lists_take_no_longer_than_twice_the_slowest_answer():
+    delay = 0.8
+    addresses = [f"198.51.100.{n}" for n in range(1, 9)] + [f"2001:db8:100::{n:x}" for n in range(1, 9)]
+    zones = [f"list{n}.test" for n in range(40)]
+    records = {}
+    for zone in zones:
+        records.update(a_list(zone))
+    plan = _rdns.plan(addresses, dnsbls=zones)
+    program = subprocess.Popen(
+        [sys.executable, str(Path(__file__).parent / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )  # a process of its own, so that it and the resolver do not wait for each other
+    try:
+        program.stdin.write(json.dumps({"records": records, "delay": delay, "fast": True}) + "\n")
+        program.stdin.flush()
+        port = int(program.stdout.readline())
+        started = time.monotonic()
+        answers, _greetings = asyncio.run(look(plan, ["127.0.0.1"], port, 5, 20, 25))
+        taken = time.monotonic() - started
+    finally:
+        program.stdin.close()
+        program.wait(10)
+    assert len(answers) == 16 + 40 * 4 + 16 * 40
+    counts = _rdns.summary(entry for entry in _rdns.judge(plan, answers, {}) if entry["check"].startswith("dnsbl"))
+    assert counts == {"pass": 40 + 640, "warn": 0, "fail": 0, "unknown": 0}
+    assert delay <= taken <= 2 * delay
+
+
+def test_a_list_that_never_answers_delays_the_others_no_longer_than_its_timeout(verify):
+    zones = [f"list{n}.test" for n in range(10)]
+    records = {}
+    for zone in zones:
+        records.update(a_list(zone))
+    with Server(records, {".list3.test": "timeout"}) as server:
+        started = time.monotonic()
+        result = verify(addresses=[V4, V6], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port, timeout=2)
+        taken = time.monotonic() - started
+    assert taken < 4, "its timeout, and the start of the module"
+    lists = [entry for entry in result["checks"] if entry["check"].startswith("dnsbl")]
+    assert {entry["zone"] for entry in lists if entry["status"] == "unknown"} == {"list3.test"}
+    assert {entry["status"] for entry in lists if entry["zone"] != "list3.test"} == {"pass"}
+
+
+def test_the_lifetime_ends_everything(verify, found):
+    with Server({}, {".": "timeout", ".arpa": "timeout", ".test": "timeout"}) as server:
+        started = time.monotonic()
+        result = verify(addresses=[V4], domains=["example.test"], nameservers=["127.0.0.1"], nameserver_port=server.port,
+                        timeout=30, lifetime=1)  # fmt: skip
+        taken = time.monotonic() - started
+    assert taken < 4
+    assert "then the lifetime of 1 s was used up" in found(result, "ptr")["found"]
+    assert found(result, "mx")["status"] == "unknown"
