@@ -63,10 +63,12 @@ options:
   backend:
     description:
       - V(rfc2136) - dynamic update of the primary server, one atomic message for each zone.
+      - V(zone_file) - edit zone files on the host, the one of the primary server. It needs dnspython only if O(zone) is left out
+        or with O(wait=true).
       - V(none) - change nothing, and tell in RV(records[].served), RV(served) and RV(missing) what the authoritative servers
         serve and what is missing, for zones that are edited by hand. A domain that cannot be found is no error then.
     type: str
-    choices: [rfc2136, none]
+    choices: [rfc2136, zone_file, none]
     default: rfc2136
   server:
     description:
@@ -98,6 +100,33 @@ options:
     description: Seconds to wait for the primary server.
     type: float
     default: 10
+  zone_file:
+    description:
+      - Path of the zone file, for O(backend=zone_file). C({zone}) in it stands for the name of the zone.
+      - A zone that BIND keeps itself (dynamic updates, with a C(.jnl) file) is refused.
+    type: path
+  zone_files:
+    description: Paths of zone files by the name of their zone, where O(zone_file) is not enough.
+    type: dict
+    default: {}
+  check_command:
+    description:
+      - Command that checks a zone file and fails if a server would not load it. C({zone}) and C({file}) in it are replaced.
+      - Default is the first of named-checkzone, nsd-checkzone and kzonecheck that is installed. It is an error if there is none.
+    type: list
+    elements: str
+    default: []
+  reload_command:
+    description:
+      - Command to run after a zone file was replaced, such as C([rndc, reload, "{zone}"]). C({zone}) and C({file}) in it are
+        replaced. Without it, load the zone yourself, and before O(wait=true) can come true.
+    type: list
+    elements: str
+    default: []
+  backup:
+    description: Keep the old zone file beside the new one.
+    type: bool
+    default: false
   wait:
     description:
       - Wait until every authoritative server of every zone serves the records. Each is asked directly, over both IPv4 and

@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_update, _dns_wait
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_update, _dns_wait, _zone_file
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Resolver, Server, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_files import Loaded, ZoneFiles
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, Wanted
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import TYPES
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_update import Primary
@@ -42,7 +44,7 @@ def argument_spec(txt_only: bool = False) -> dict[str, Any]:
         "owned_prefix": {"type": "str"},
         "records": {"type": "list", "elements": "dict", "options": item},
         "txt_encoding": {"type": "str", "choices": ["ascii", "utf-8"], "default": "ascii"},
-        "backend": {"type": "str", "choices": ["rfc2136", "none"], "default": "rfc2136"},
+        "backend": {"type": "str", "choices": ["rfc2136", "zone_file", "none"], "default": "rfc2136"},
         "server": {"type": "str"},
         "port": {"type": "int", "default": 53},
         "tsig_name": {"type": "str"},
@@ -50,6 +52,11 @@ def argument_spec(txt_only: bool = False) -> dict[str, Any]:
         "tsig_secret": {"type": "str", "no_log": True},
         "sign_queries": {"type": "bool", "default": False},
         "timeout": {"type": "float", "default": 10.0},
+        "zone_file": {"type": "path"},
+        "zone_files": {"type": "dict", "default": {}},
+        "check_command": {"type": "list", "elements": "str", "default": []},
+        "reload_command": {"type": "list", "elements": "str", "default": []},
+        "backup": {"type": "bool", "default": False},
         "wait": {"type": "bool", "default": False},
         "wait_timeout": {"type": "float", "default": 120.0},
         "on_timeout": {"type": "str", "choices": ["fail", "warn"], "default": "fail"},
@@ -103,8 +110,16 @@ class Outcome:
     diff: Any = None
 
 
-def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
+def needs_dnspython(params: Mapping[str, Any]) -> bool:
+    """Whether anybody has to be asked; editing a zone file whose zone is known needs nobody."""
+    known = bool(params["zone_files"]) or all(item["zone"] for item in items(params))
+    return params["backend"] != "zone_file" or params["wait"] or not known
+
+
+def run(params: Mapping[str, Any], check_mode: bool, module: Any = None) -> dict[str, Any]:
     """Do what the options of the module say and return its result; ``errors`` in it is not empty if it failed.
+
+    ``module`` is the AnsibleModule, whose file functions C(backend=zone_file) uses.
 
     :raises MailError: whatever is found before anything is changed
     """
@@ -120,6 +135,8 @@ def run(params: Mapping[str, Any], check_mode: bool) -> dict[str, Any]:
     run_ = _Run(params, check_mode, nameservers)
     if params["backend"] == "none":
         return run_.observe(batch)
+    if params["backend"] == "zone_file":
+        return run_.edit(batch, ZoneFiles(module, params, check_mode))
     return run_.publish(batch)
 
 
@@ -144,7 +161,7 @@ class _Run:
         known = [item for item in batch if item.zone is not None or item.name not in lost]
         known = _dns_plan.in_zones(known, {name: zone for name, zone in walked.items() if name not in lost})
         servers = _dns_wait.authorities(self.resolver, (item.zone for item in known), self.params["authoritative_port"])
-        outcome = Outcome(zones=[{"zone": zone, "changed": False, "messages": 0} for zone in dict.fromkeys(item.zone for item in known)])
+        outcome = Outcome(zones=[{"zone": zone, "changed": False} for zone in dict.fromkeys(item.zone for item in known)])
         self._see(known, servers, outcome, self.params["wait"])
         entries = [entry.result() for entry in servers]
         for name, error in sorted(lost.items()):
@@ -180,6 +197,67 @@ class _Run:
                 outcome.errors += errors.values()
                 outcome.failed_zones |= set(errors)
         return self._finish(batch, outcome)
+
+    def edit(self, batch: list[Wanted], files: ZoneFiles) -> dict[str, Any]:
+        batch = _dns_plan.in_zones(batch, self._file_zones(batch, files))
+        loaded: dict[str, Loaded] = {}
+        outcome = Outcome(diff=[])
+        for item in batch:
+            if item.zone not in loaded:
+                loaded[item.zone] = files.load(item.zone)
+        today = int(time.strftime("%Y%m%d"))
+        texts = {}
+        for zone, changes in _by_zone(self._plan_files(batch, loaded)).items():
+            outcome.changes += changes
+            try:
+                texts[zone] = _zone_file.edit(loaded[zone].file, changes, today)
+            except MailError as exc:
+                raise MailError(f"zone {zone!r}: {loaded[zone].path}: {exc}") from exc
+        for zone, text in texts.items():
+            path, before = loaded[zone].path, loaded[zone].file.text
+            entry = {"zone": zone, "file": path, "changed": False, "backup": None}
+            outcome.zones.append(entry)
+            if text == before:
+                continue
+            try:
+                entry["backup"] = files.replace(zone, loaded[zone], text)
+            except MailError as exc:
+                outcome.errors.append(str(exc))
+                outcome.failed_zones.add(zone)
+                continue
+            entry["changed"] = True
+            sides = (side.encode("latin-1").decode("utf-8", "backslashreplace") for side in (before, text))
+            outcome.diff.append({"before_header": path, "after_header": path, **dict(zip(("before", "after"), sides))})
+            try:
+                files.reload(zone, loaded[zone])
+            except MailError as exc:
+                outcome.errors.append(str(exc))
+        return self._finish(batch, outcome)
+
+    def _file_zones(self, batch: list[Wanted], files: ZoneFiles) -> dict[str, str]:
+        named = sorted(files.named, key=len, reverse=True)
+        found: dict[str, str] = {}
+        for item in batch:
+            zone = next((zone for zone in named if _dns_plan.inside(item.name, zone)), None)
+            if item.zone is None and zone is not None:
+                found[item.name] = zone
+        left = {item.name for item in batch if item.zone is None and item.name not in found}
+        if left:
+            for name, zone in self.resolver.zones(left).items():
+                if isinstance(zone, Unreachable):
+                    raise MailError(f"{name}: {zone}")
+                found[name] = zone
+        return found
+
+    def _plan_files(self, batch: list[Wanted], loaded: Mapping[str, Loaded]) -> list[Change]:
+        found, others = {}, {}
+        for item in batch:
+            file = loaded[item.zone].file
+            found[item.key] = file.rrset(*item.key)
+            found[item.name, "CNAME"] = file.rrset(item.name, "CNAME")
+            if item.type == "CNAME":
+                others[item.name] = file.types(item.name)
+        return _dns_plan.plan(batch, found, others)
 
     def _primaries(self, batch: list[Wanted]) -> list[tuple[Primary, list[Wanted]]]:
         params = self.params

@@ -281,11 +281,9 @@ def _may_stand_together(name: str, rtype: str, items: list[Wanted], after: RRset
         for version, what, rule in _ONE_OF_A_KIND:
             same = [value for value in after.values if owned(value.key, version)]
             if len(same) > 1 and any(value.key in mine for value in same):
-                raise MailError(
-                    f"{name}: there would be {len(same)} {what} values, and one is the rule ({rule}): "
-                    + "; ".join(_short(value) for value in same)
-                    + f"; owned_prefix={version.decode()} replaces the other one"
-                )
+                hint = f"; owned_prefix={version.decode()} replaces the other one" if any(value.key not in mine for value in same) else ""
+                words = "; ".join(_short(value) for value in same)
+                raise MailError(f"{name}: there would be {len(same)} {what} values, and one is the rule ({rule}): {words}{hint}")
     octets = sum(len(name) + 12 + len(value.wire) for value in after.values)
     if octets > rdata.MAX_MESSAGE - _MESSAGE_ROOM:
         raise MailError(

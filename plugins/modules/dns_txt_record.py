@@ -10,8 +10,8 @@ module: dns_txt_record
 short_description: Keep TXT values in DNS
 version_added: 0.1.0
 description:
-  - Keeps TXT values (SPF, DKIM, DMARC, verification texts) by dynamic update, and can wait until every authoritative server
-    serves them.
+  - Keeps TXT values (SPF, DKIM, DMARC, verification texts) by dynamic update or in zone files, and can wait until every
+    authoritative server serves them.
   - It is M(postmaster.mail.dns_records) for the one type TXT.
 options:
   records:
@@ -49,6 +49,9 @@ notes:
     records are read again.
   - In check mode a message with the prerequisites alone is sent, so that a wrong key or a server that refuses shows there
     already. It has nothing to update and changes nothing.
+  - In zone files only the lines concerned are touched, so that comments and order stay, and the serial is raised. The result
+    is checked by the zone checker before it replaces the old file. A file that cannot be edited safely is refused, for
+    example if the record comes out of a C($GENERATE) line or stands in an included file.
   - Faults in the batch are found before anything is written. These are names outside of their zone, a second SPF, DMARC,
     DKIM, MTA-STS or TLS-RPT value at one name, a CNAME beside other data, values that do not fit into a record or message,
     and TTLs out of range.
@@ -182,17 +185,28 @@ zones:
       description: Name of the zone.
       type: str
       sample: example.org
-    server:
-      description: Primary server that was updated, for O(backend=rfc2136).
-      type: str
-      sample: 198.51.100.2
     changed:
       description: Whether anything in it changed.
       type: bool
+    server:
+      description: Primary server that was updated.
+      returned: with O(backend=rfc2136)
+      type: str
+      sample: 198.51.100.2
     messages:
       description: Number of UPDATE messages; each is atomic. More than one only if 64 KiB do not suffice.
+      returned: with O(backend=rfc2136)
       type: int
       sample: 1
+    file:
+      description: Zone file that was edited, symbolic links followed.
+      returned: with O(backend=zone_file)
+      type: str
+      sample: /etc/bind/db.example.org
+    backup:
+      description: Where the old zone file is kept, if O(backup=true) and it changed.
+      returned: with O(backend=zone_file)
+      type: str
 served:
   description: One entry for each address of each authoritative server of each zone, with O(wait=true) or O(backend=none).
   returned: success
@@ -239,10 +253,10 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=_dns_engine.argument_spec(txt_only=True), supports_check_mode=True, **_dns_engine.constraints(txt_only=True)
     )
-    if not _dns_ask.HAS_DNSPYTHON:
+    if not _dns_ask.HAS_DNSPYTHON and _dns_engine.needs_dnspython(module.params):
         module.fail_json(msg=missing_required_lib("dnspython"), exception=_dns_ask.DNSPYTHON_TRACEBACK)
     try:
-        result: dict[str, Any] = _dns_engine.run(module.params, module.check_mode)
+        result: dict[str, Any] = _dns_engine.run(module.params, module.check_mode, module)
     except MailError as exc:
         module.fail_json(msg=str(exc))
     for warning in result.pop("warnings"):

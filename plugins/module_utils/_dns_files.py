@@ -1,0 +1,165 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Zone files on disk: read, checked by a zone checker, and replaced as a whole. This is I/O."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _zone_file
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
+from ansible_collections.postmaster.mail.plugins.module_utils._zone_file import ZoneFile
+
+# Checkers in the order of choice; named-checkzone would look up hosts outside of the zone unless told not to.
+_CHECKERS = (
+    ["named-checkzone", "-i", "local", "-q", "{zone}", "{file}"],
+    ["nsd-checkzone", "{zone}", "{file}"],
+    ["kzonecheck", "-o", "{zone}", "{file}"],
+)
+
+
+@dataclass
+class Loaded:
+    """A zone file as it was read."""
+
+    path: str
+    octets: bytes
+    file: ZoneFile
+
+
+class ZoneFiles:
+    """The zone files that C(zone_file) and C(zone_files) name. ``module`` is the AnsibleModule, for its file functions."""
+
+    def __init__(self, module: Any, params: Mapping[str, Any], check_mode: bool) -> None:
+        self.module = module
+        self.params = params
+        self.check_mode = check_mode
+        self.named = {owner_name(zone, "zone_files"): str(path) for zone, path in params["zone_files"].items()}
+        self._checker: list[str] | None = None
+
+    def path(self, zone: str) -> str:
+        """Return the path of a zone's file, symbolic links followed: the file is replaced, not the link.
+
+        :raises MailError: no option names it
+        """
+        path = self.named.get(zone)
+        if path is None and self.params["zone_file"] is not None:
+            path = self.params["zone_file"].replace("{zone}", zone)
+        if path is None:
+            raise MailError(f"zone {zone!r}: set zone_file or zone_files, so that it is known which file has the zone")
+        if not os.path.isabs(path):
+            raise MailError(f"zone {zone!r}: zone file {path!r} must be an absolute path")
+        return os.path.realpath(path)
+
+    def load(self, zone: str) -> Loaded:
+        """Read and parse a zone's file and those that it includes.
+
+        :raises MailError: it is not there, or cannot be edited
+        """
+        path = self.path(zone)
+        octets = _read(path, zone)
+        if os.path.exists(path + ".jnl") and not os.path.exists(path + ".signed"):
+            raise MailError(
+                f"zone {zone!r}: {path}.jnl is the journal of a zone that BIND itself writes to this file: publish by backend=rfc2136, "
+                "or make the zone static"
+            )
+        try:
+            text = octets.decode("latin-1")
+            file = _zone_file.parse(text, zone, self._included(text, path))
+        except MailError as exc:
+            raise MailError(f"zone {zone!r}: {path}: {exc}") from exc
+        return Loaded(path, octets, file)
+
+    def _included(self, text: str, path: str) -> dict[str, str]:
+        found: dict[str, str] = {}
+        left = _zone_file.includes(text)
+        while left:
+            name = left.pop()
+            if name in found:
+                continue
+            # Servers read a relative one from their own working directory, which most often is that of the zone files.
+            with contextlib.suppress(OSError), open(os.path.join(os.path.dirname(path), name), "rb") as stream:
+                found[name] = stream.read().decode("latin-1")
+                left += _zone_file.includes(found[name])
+        return found
+
+    def checker(self) -> list[str]:
+        """Return the command that checks a zone file.
+
+        :raises MailError: there is none
+        """
+        if self._checker is None:
+            if self.params["check_command"]:
+                self._checker = list(self.params["check_command"])
+            else:
+                for argv in _CHECKERS:
+                    found = self.module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin"])
+                    if found:
+                        self._checker = [found, *argv[1:]]
+                        break
+                else:
+                    names = ", ".join(argv[0] for argv in _CHECKERS)
+                    raise MailError(f"no zone checker is installed ({names}): install one, or set check_command")
+        return self._checker
+
+    def replace(self, zone: str, loaded: Loaded, text: str) -> str | None:
+        """Check the new text and put it in place of the old one at once; owner and mode stay. Return the backup's path.
+
+        :raises MailError: the checker refuses it, or the file changed since it was read; the file is as it was then
+        """
+        directory = os.path.dirname(loaded.path)
+        # A checker follows relative $INCLUDE lines from the file's own directory.
+        stage = directory if loaded.file.included or not self.check_mode else self.module.tmpdir
+        handle, staged = tempfile.mkstemp(prefix="." + os.path.basename(loaded.path) + ".", dir=stage)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(text.encode("latin-1"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            self._run(self.checker(), zone, staged, directory, f"the new zone file {loaded.path} is refused by")
+            if self.check_mode:
+                return None
+            if _read(loaded.path, zone) != loaded.octets:
+                raise MailError(f"zone {zone!r}: {loaded.path} was changed by somebody else in between; nothing was written; run again")
+            backup = self.module.backup_local(loaded.path) if self.params["backup"] else None
+            self.module.atomic_move(staged, loaded.path)
+            return backup
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(staged)
+
+    def reload(self, zone: str, loaded: Loaded) -> None:
+        """Tell the server, if C(reload_command) is set.
+
+        :raises MailError: the command fails
+        """
+        if self.params["reload_command"] and not self.check_mode:
+            what = f"{loaded.path} was replaced, and not loaded by"
+            self._run(self.params["reload_command"], zone, loaded.path, os.path.dirname(loaded.path), what)
+
+    def _run(self, command: Sequence[str], zone: str, path: str, directory: str, what: str) -> None:
+        argv = [word.replace("{zone}", zone).replace("{file}", path) for word in command]
+        environment = {"LC_ALL": "C", "LANG": "C"}
+        try:
+            code, out, err = self.module.run_command(argv, cwd=directory, environ_update=environment, handle_exceptions=False)
+        except OSError as exc:
+            raise MailError(f"zone {zone!r}: {argv[0]}: {exc.strerror}") from exc
+        if code != 0:
+            words = " ".join((out + err).split())
+            raise MailError(f"zone {zone!r}: {what} {os.path.basename(argv[0])} (status {code}): {words}")
+
+
+def _read(path: str, zone: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError as exc:
+        raise MailError(f"zone {zone!r}: zone file {path}: {exc.strerror}") from exc
