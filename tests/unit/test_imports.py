@@ -20,7 +20,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "ansible_collections.postmaster.mail"
 # Import name -> how a plugin's documentation names the library.
-LIBRARIES = {"bcrypt": "bcrypt", "cryptography": "cryptography", "dns": "dnspython"}
+LIBRARIES = {"bcrypt": "bcrypt", "cryptography": "cryptography", "dkim": "dkimpy", "dns": "dnspython", "spf": "pyspf"}
 # ansible-core brings these, on the controller; on a managed host there is nothing but the standard library.
 OF_THE_CONTROLLER = {"ansible", "jinja2", "packaging", "yaml"}
 
@@ -63,19 +63,29 @@ def foreign(path, seen=None):
     return found
 
 
-def documentation(path):
-    """The DOCUMENTATION of a plugin, or of the module that stands for an action plugin."""
-    if path.parent.name == "action":
-        path = ROOT / "plugins/modules" / path.name
-    for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "DOCUMENTATION":
+def documentation(path, name="DOCUMENTATION"):
+    """The DOCUMENTATION of a plugin, or one text of a documentation fragment."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
             return yaml.safe_load(ast.literal_eval(node.value))
     return {}
 
 
+def requirements(path):
+    """What a plugin's documentation names as needed, its fragments included."""
+    if path.parent.name == "action":  # the module that stands for it carries the documentation
+        path = ROOT / "plugins/modules" / path.name
+    text = documentation(path)
+    found = list(text.get("requirements", []))
+    for fragment in text.get("extends_documentation_fragment", []):
+        _namespace, _name, file, *part = fragment.split(".")
+        found += documentation(ROOT / f"plugins/doc_fragments/{file}.py", part[0].upper() if part else "DOCUMENTATION").get("requirements", [])
+    return " ".join(found)
+
+
 @pytest.mark.parametrize("path", files("modules", "action", "filter", "lookup"), ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_library_is_a_documented_requirement(path):
-    required = " ".join(documentation(path).get("requirements", []))
+    required = requirements(path)
     unknown = foreign(path) - set(LIBRARIES)
     assert unknown == set(), "a library new to the collection: name it in LIBRARIES and in the README"
     assert [LIBRARIES[name] for name in sorted(foreign(path)) if LIBRARIES[name] not in required] == []
