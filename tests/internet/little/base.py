@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import pathlib
-import shutil
 
+from little import machine
 from little.machine import lock, run
 from little.plan import BASES, PROXY_PORT_OUTSIDE
 
@@ -41,7 +40,7 @@ def layers(name: str) -> list[pathlib.Path]:
     if not path.is_dir():
         with lock(f"base-{name}"):
             if not path.is_dir():
-                _clear(name)
+                clear(name, old=True)
                 unfinished = BASES / f".{path.name}"
                 BASES.mkdir(parents=True, exist_ok=True)
                 (_build_services if below else _build_bare)(name, unfinished, below)
@@ -49,22 +48,29 @@ def layers(name: str) -> list[pathlib.Path]:
     return [path, *below]
 
 
-def _clear(name: str) -> None:
-    """Remove trees of earlier recipes, and what a killed build has left."""
-    in_use = pathlib.Path("/proc/mounts").read_text(encoding="utf-8")
-    for path in BASES.glob(f".{name}-*"):
-        for line in in_use.splitlines():
-            if str(path) in line.split()[1]:
-                run("umount", line.split()[1])
-        shutil.rmtree(path)
-    for path in BASES.glob(f"{name}-*"):
-        if f"{path}:" not in in_use and f"{path}," not in in_use:
-            shutil.rmtree(path)
+def clear(name: str, old: bool = False) -> None:
+    """Remove what a killed build has left, and with ``old`` the trees of earlier recipes that no machine lies on."""
+    machine.stop(f"base-{name}")
+    for path in sorted(BASES.glob(f".{name}-*"), reverse=True):  # the mount before the layer that it shows
+        machine.remove_tree(path)
+    layers_in_use = pathlib.Path("/proc/mounts").read_text(encoding="utf-8")
+    for path in BASES.glob(f"{name}-*") if old else ():
+        if f"{path}:" not in layers_in_use and f"{path}," not in layers_in_use:
+            machine.remove_tree(path)
+
+
+def clear_unfinished() -> None:
+    """Remove what killed builds have left."""
+    for name in {path.name[1:].partition("-")[0] for path in BASES.glob(".*-*")}:
+        clear(name)
 
 
 def _build_bare(suite: str, tree: pathlib.Path, _below: list[pathlib.Path]) -> None:
     print(f"internet: building the base tree {suite}", flush=True)
-    run("mmdebstrap", "--mode=root", "--variant=important", f"--include={','.join(_BARE)}", f"--aptopt={_PROXY}", suite, tree)
+    # What it mounts, it mounts in a namespace of its own: a killed build leaves no mount behind.
+    run("unshare", "--mount", "--propagation=private", "mmdebstrap", "--mode=root", "--variant=important", f"--include={','.join(_BARE)}",
+        f"--aptopt={_PROXY}", suite, tree, group=f"base-{suite}")
+    machine.stop(f"base-{suite}")
     (tree / "etc/apt/apt.conf.d/99mmdebstrap").unlink()
     (tree / "etc/machine-id").write_text("", encoding="ascii")
     (tree / "var/lib/dbus/machine-id").unlink(missing_ok=True)
@@ -93,14 +99,13 @@ def _build_services(name: str, tree: pathlib.Path, below: list[pathlib.Path]) ->
         # In a process namespace of its own: whatever a maintainer script starts ends with it.
         script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" env DEBIAN_FRONTEND=noninteractive "$@"'
         chroot = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script, root)
-        run(*chroot, "apt-get", "-q", "update")
-        run(*chroot, "apt-get", "-q", "-y", "--no-install-recommends", "install", *_SERVICES)
-        run(*chroot, "apt-get", "clean")
+        for words in (("update",), ("-y", "--no-install-recommends", "install", *_SERVICES), ("clean",)):
+            run(*chroot, "apt-get", "-q", *words, group=f"base-{name}")
         for unit in _IDLE:
             run("systemctl", f"--root={root}", "disable", unit, check=False)
         for path in (policy, option, *(root / "var/lib/apt/lists").glob("*_*")):
             path.unlink()
     finally:
+        machine.stop(f"base-{name}")
         run("umount", root)
-    with contextlib.suppress(OSError):
-        shutil.rmtree(scratch)
+    machine.remove_tree(scratch)

@@ -25,17 +25,27 @@ GROUP = RUN.name  # our control group, one child per machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
-def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None,
-        inside: bool = False) -> subprocess.CompletedProcess[str]:
+def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, inside: bool = False,
+        group: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run a command, in the namespace if ``inside``; a failure ends the program with the command's own words."""
-    words = [str(word) for word in argv]
-    if inside:
-        words = ["nsenter", f"--net={NETNS}", *words]
+    words = _wrap(argv, inside, group)
     source = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
     done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}, **source)
     if check and done.returncode:
         raise SystemExit(f"internet: {' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done
+
+
+def _wrap(argv: Sequence[str | pathlib.Path], inside: bool, group: str | None) -> list[str]:
+    words = [str(word) for word in argv]
+    if inside:
+        words = ["nsenter", f"--net={NETNS}", *words]
+    if group:
+        # The shell enters the control groups first, so that no moment exists in which a child is outside of them.
+        paths = [str(path / "cgroup.procs") for path in control_groups(group)]
+        script = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
+        words = ["sh", "-c", script, "sh", *paths, "--", *words]
+    return words
 
 
 @contextlib.contextmanager
@@ -77,14 +87,7 @@ def processes(marker: str, program: str | None = None) -> list[int]:
 def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str | None = None,
                inside: bool = False) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one and its shell."""
-    words = [str(word) for word in argv]
-    if inside:
-        words = ["nsenter", f"--net={NETNS}", *words]
-    if group:
-        # The shell enters the control groups first, so that no moment exists in which a child is outside of them.
-        paths = [str(path / "cgroup.procs") for path in control_groups(group)]
-        script = 'while [ "$1" != -- ]; do echo $$ > "$1" || exit 1; shift; done; shift; exec "$@"'
-        words = ["sh", "-c", script, "sh", *paths, "--", *words]
+    words = _wrap(argv, inside, group)
     environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with open(log, "ab") as output:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
@@ -304,6 +307,20 @@ def running(host: Host) -> bool:
     return bool(processes(str(host.root), "systemd-nspawn"))
 
 
+def remove_tree(path: pathlib.Path) -> None:
+    """Remove a directory and all that is mounted below it; what is mounted is let go, never emptied."""
+    def points() -> list[str]:
+        lines = pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
+        return [point for point in (line.split()[1] for line in lines) if pathlib.Path(point).is_relative_to(path)]
+
+    for point in reversed(points()):
+        wait_for(f"{point} to be free", lambda p=point: run("umount", p, check=False).returncode == 0, 10, 0.1)
+    if points():
+        raise SystemExit(f"internet: {points()[0]} is still mounted; nothing below {path} was removed")
+    if path.exists():
+        shutil.rmtree(path)
+
+
 def mount(host: Host, lower: Sequence[pathlib.Path]) -> None:
     """Lay a fresh, empty layer over the base trees. Nothing is synced to disk: these machines are made to be lost."""
     for name in ("upper", "work", "root"):
@@ -344,9 +361,7 @@ def destroy(name: str) -> None:
     directory = HOSTS / name
     stop(name)
     end(processes(str(directory / "root"), "systemd-nspawn"))
-    while mounted(directory / "root"):
-        wait_for(f"{directory}/root to be free", lambda: run("umount", directory / "root", check=False).returncode == 0, 10, 0.1)
-    shutil.rmtree(directory, ignore_errors=True)
+    remove_tree(directory)
 
 
 def close_connections(host: Host) -> None:
