@@ -228,9 +228,10 @@ def _ptr_names(address: str, answers: Answers) -> tuple[Outcome, list[str]]:
 def _names(plan: Plan, address: str, answers: Answers) -> list[dict[str, Any]]:
     """The checks of the PTR record and of what it leads to."""
     outcome, names = _ptr_names(address, answers)
-    wanted = plan.hostname or "the name that the server announces"
-    record = f"{reverse_name(address)}. PTR {plan.hostname + '.' if plan.hostname else '<the name of the server>.'}"
-    ask = f"have the provider of {address} set its reverse name to {wanted}: {record}"
+    owner = reverse_name(address)
+    ask = f"have the provider of {address} set its reverse name " + (
+        f"to {plan.hostname} ({owner}. PTR {plan.hostname}.)" if plan.hostname else f"({owner}. PTR) to the name that the server announces"
+    )
 
     def result(name: str, status: str, expected: str, found: str, advice: str) -> dict[str, Any]:
         return check(name, address, status, expected, found, advice, names, address=address)
@@ -249,10 +250,10 @@ def _names(plan: Plan, address: str, answers: Answers) -> list[dict[str, Any]]:
     if not names:
         checks = [
             result("ptr", "fail", "one PTR record", f"none: {outcome.words}", ask),
-            result("forward", "fail", f"a name that resolves to {address}", "there is no name to resolve", ask),
+            result("forward", "fail", f"a name that resolves to {address}", "there is no name to resolve", "set the reverse name first"),
         ]
         if plan.hostname:
-            checks.append(result("hostname", "fail", plan.hostname, "no reverse name", ask))
+            checks.append(result("hostname", "fail", plan.hostname, "no reverse name", "set the reverse name first"))
         return checks
     one = len(names) == 1
     found = names[0] if one else f"{len(names)} names: {', '.join(names)}"

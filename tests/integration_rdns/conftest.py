@@ -18,19 +18,23 @@ MODULE = Path(__file__).parents[2] / "plugins" / "modules" / "rdns_verify.py"
 
 @pytest.fixture
 def verify():
-    """Run the module as Ansible does, in a process of its own; returns its JSON result."""
+    """Run the module as Ansible does, in a process of its own; returns its JSON result.
 
-    def run(**options):
+    ``where``: a command to run it under; ``without``: libraries that shall be missing.
+    """
+
+    def run(where=(), without=(), **options):
         arguments = json.dumps({"ANSIBLE_MODULE_ARGS": {"timeout": 1, "lifetime": 8, "fail_on": [], **options}})
         # ansible-core 2.19 and later name the profile of the arguments' serialisation.
         code = (
             "import runpy, sys\n"
+            f"sys.modules.update(dict.fromkeys({tuple(without)!r}))\n"
             "import ansible.module_utils.basic as basic\n"
             f"basic._ANSIBLE_ARGS = {arguments.encode()!r}\n"
             "basic._ANSIBLE_PROFILE = 'legacy'\n"
             f"runpy.run_path({str(MODULE)!r}, run_name='__main__')\n"
         )
-        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([*where, sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
         assert done.stdout.strip(), done.stderr
         return json.loads(done.stdout)
 

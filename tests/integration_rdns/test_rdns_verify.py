@@ -48,7 +48,7 @@ def test_a_failing_task_tells_every_failing_check_in_one_line_with_advice(verify
         f"forward {V6}: fail: expected AAAA {V6}; found other.example.test has AAAA 2001:db8:100::7. "
         f"To do: publish other.example.test. AAAA {V6}, or correct the PTR record.\n"
         f"hostname {V6}: fail: expected mail.example.test; found other.example.test. "
-        f"To do: have the provider of {V6} set its reverse name to mail.example.test: {REV6}. PTR mail.example.test., "
+        f"To do: have the provider of {V6} set its reverse name to mail.example.test ({REV6}. PTR mail.example.test.), "
         "or announce the name that the PTR record gives."
     )
     assert result["summary"]["fail"] == 2
@@ -163,3 +163,9 @@ def test_bad_options(verify, options, message):
     result = verify(**{"nameservers": ["127.0.0.1"], **options})
     assert result["failed"] is True
     assert result["msg"] == message
+
+
+def test_without_dnspython_the_module_says_what_it_needs(verify):
+    result = verify(addresses=[V4], without=["dns"])
+    assert result["failed"] is True
+    assert result["msg"].startswith("Failed to import the required Python library (dnspython >= 2.3)")

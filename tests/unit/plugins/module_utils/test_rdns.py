@@ -317,7 +317,6 @@ def test_small_octets_are_no_evidence_apart_from_each_other():
     [
         "2001-db8-100--25.example.net", "20010db8010000000000000000000025.example.net",
         "2001-0db8-0100-0000-0000-0000-0000-0025.example.net",
-
         "2001-db8-100-0-0-0-0-25.example.net", f"{'.'.join('20010db801000000')}.example.net",
         f"{'.'.join('5200000000000000')}.rev.example.net",
         "h-2001-db8-100.example.net", "0000000000000025.example.net", "dynamic.example.net", "2001.db8.100.example.net",
