@@ -1,0 +1,573 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Promises that need a little internet around the server: a strict receiver, hosts with bad names, a shell to break things.
+
+What is promised is still proven by protocol; the shell only stops, restarts and renews.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import re
+import secrets
+import shlex
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import dkim
+import imap as mailbox
+from ansible_collections.postmaster.mail.plugins.module_utils import _promises
+from ansible_collections.postmaster.mail.plugins.module_utils._promise import Book, Broken, Imap, NotAsked, Server, find
+
+book = Book()
+
+
+@dataclasses.dataclass
+class Lab(Server):
+    """The server under test and what surrounds it.
+
+    C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like;
+    C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes.
+    """
+
+    ssh: list[str] = dataclasses.field(default_factory=list)
+    commands: dict[str, str] = dataclasses.field(default_factory=dict)
+    bigmail: dict[str, str] = dataclasses.field(default_factory=dict)
+    aliases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    catch_all: dict[str, str] = dataclasses.field(default_factory=dict)
+    quota: int = 0
+    guesser: str = ""
+    update: Callable[..., None] | None = None
+    playbook: Callable[..., dict[str, Any]] | None = None
+
+    def run(self, command: str, check: bool = True) -> str:
+        """Run a shell command on the host as root and return its output."""
+        done = subprocess.run([*self.ssh, command], capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
+        if check and done.returncode:
+            raise Broken(f"{command!r} on the host ended with {done.returncode}: {done.stdout}{done.stderr}")
+        return done.stdout
+
+    @contextlib.contextmanager
+    def big(self) -> Iterator[Imap]:
+        """The mailbox at the strict receiver."""
+        host = self.bigmail["host"]
+        session = Imap(socket.gethostbyname(host), host, self.tls(), self.timeout)
+        try:
+            session.login(self.bigmail["user"], self.bigmail["password"])
+            yield session
+        finally:
+            session.logout()
+
+    def at_bigmail(self, message_id: str, within: float = 40) -> Any:
+        with self.big() as session:
+            try:
+                return find(session, message_id, within=within)
+            except Broken:
+                queue = self.run("postqueue -p", check=False)
+                raise Broken(f"no message {message_id} at the strict receiver after {within:g} s; our queue:\n{queue}") from None
+
+    def deliver(self, message: Any, recipient: str, sender: str | None = None, address: str | None = None) -> str:
+        """Send a message from outside, as another mail server does."""
+        with self.smtp(25, "starttls", address) as session:
+            code, reply = session.send(sender if sender is not None else f"outside@{self.helo}", [recipient], message.as_bytes())
+        return _promises.accepted(code, reply, f"a message to {recipient}")
+
+    def files(self, user: str) -> tuple[str, str, str, str]:
+        """Arguments that the functions of imap.py take."""
+        return self.fqdn, user, dict(self.accounts)[user], self.ca_file or ""
+
+
+def authentication(message: Any) -> dict[str, str]:
+    """Return what the receiver found: method to result."""
+    text = " ".join(str(value) for value in message.get_all("Authentication-Results", []) + message.get_all("Received-SPF", []))
+    found = dict(re.findall(r"\b(spf|dkim|dmarc)=(\w+)", text))
+    received = re.match(r"(\w+)", str(message.get("Received-SPF", "")))
+    if received:
+        found["spf"] = received[1].lower()
+    return found
+
+
+def out(lab: Lab, recipient: str) -> str:
+    user = lab.account()[0]
+    message = lab.message(user, recipient)
+    lab.submit(message)
+    arrived = lab.at_bigmail(message["Message-ID"])
+    found = authentication(arrived)
+    wrong = {method: found.get(method, "nothing") for method in ("spf", "dkim", "dmarc") if found.get(method) != "pass"}
+    if wrong:
+        raise Broken(f"the strict receiver found {wrong}: {arrived.get_all('Authentication-Results')} {arrived.get('Received-SPF')}")
+    hop = next(line for line in arrived.get_all("Received") if lab.fqdn in line and lab.bigmail["host"] in line)
+    return " ".join(hop.split())
+
+
+@book.promise("out-ipv4")
+def out_ipv4(lab: Lab) -> str:
+    """What a user submits arrives over IPv4 at a strict, independent server, which finds SPF, DKIM and DMARC pass."""
+    evidence = out(lab, "someone@ipv4.bigmail.test")
+    if lab.address("ipv4") not in evidence:
+        raise Broken(f"it did not come from {lab.address('ipv4')}: {evidence}")
+    return evidence
+
+
+@book.promise("out-ipv6")
+def out_ipv6(lab: Lab) -> str:
+    """What a user submits arrives over IPv6 at a strict, independent server, which finds SPF, DKIM and DMARC pass."""
+    evidence = out(lab, "someone@ipv6.bigmail.test")
+    if lab.address("ipv6") not in evidence:
+        raise Broken(f"it did not come from {lab.address('ipv6')}: {evidence}")
+    return evidence
+
+
+@book.promise("out-signature")
+def out_signature(lab: Lab) -> str:
+    """The signature on what the strict receiver got verifies with dkimpy against the published record."""
+    user = lab.account()[0]
+    message = lab.message(user, lab.bigmail["user"])
+    lab.submit(message)
+    with lab.big() as session:
+        find(session, message["Message-ID"], within=40)
+        _status, found = session.uid("search", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')
+        _status, data = session.uid("fetch", found[0].split()[-1].decode(), "(BODY.PEEK[])")
+    verifier = dkim.DKIM(data[0][1], minkey=2048)
+    if not verifier.verify(dnsfunc=lambda name, timeout=5: (lab.texts(name.decode().rstrip("."))[:1] or [""])[0].encode()):
+        raise Broken("dkimpy does not verify the signature")
+    signed = {name.decode().lower() for name in verifier.include_headers}
+    if not {"from", "subject", "to", "date", "message-id"} <= signed:
+        raise Broken(f"only {sorted(signed)} are signed")
+    return f"d={verifier.domain.decode()} s={verifier.selector.decode()}"
+
+
+def inward(lab: Lab, family: str) -> str:
+    user = lab.account()[0]
+    message = lab.message(f"outside@{lab.helo}", user)
+    lab.deliver(message, user, address=lab.address(family))
+    return str(lab.find(message["Message-ID"])["Received"]).replace("\n", " ")
+
+
+@book.promise("in-ipv4")
+def in_ipv4(lab: Lab) -> str:
+    """Mail from outside reaches the mailbox over IPv4."""
+    return inward(lab, "ipv4")
+
+
+@book.promise("in-ipv6")
+def in_ipv6(lab: Lab) -> str:
+    """Mail from outside reaches the mailbox over IPv6."""
+    return inward(lab, "ipv6")
+
+
+@book.promise("in-from-bigmail")
+def in_from_bigmail(lab: Lab) -> str:
+    """Mail that a user of the other, independent server sends reaches the inbox, and is found to be authentic."""
+    user = lab.account()[0]
+    message = lab.message(lab.bigmail["user"], user)
+    other = Lab(**{**{field.name: getattr(lab, field.name) for field in dataclasses.fields(lab)}, "fqdn": lab.bigmail["host"],
+                   "addresses": {"ipv4": [socket.gethostbyname(lab.bigmail["host"])], "ipv6": []},
+                   "accounts": [(lab.bigmail["user"], lab.bigmail["password"])]})
+    other.submit(message)
+    arrived = lab.find(message["Message-ID"], within=60)
+    found = authentication(arrived)
+    if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+        raise Broken(f"{found}: {arrived.get_all('Authentication-Results')}")
+    return str(arrived["Authentication-Results"]).replace("\n", " ")
+
+
+@book.promise("forged-headers")
+def forged_headers(lab: Lab) -> str:
+    """What a stranger claims about authentication and spam in headers of our kind does not reach the reader."""
+    user = lab.account()[0]
+    claim = f"claim-{secrets.token_hex(4)}"
+    message = lab.message(
+        f"outside@{lab.helo}", user, Authentication_Results=f"{lab.fqdn}; dkim=pass header.d={claim}", X_Spam=claim, X_Spam_Status=f"No, {claim}"
+    )
+    lab.deliver(message, user)
+    arrived = lab.find(message["Message-ID"])
+    told = [f"{name}: {value}" for name, value in arrived.items() if claim in str(value)]
+    if told:
+        raise Broken(f"reached the reader: {told}")
+    return f"{len(arrived.items())} headers, none of the forged ones"
+
+
+@book.promise("dane")
+def dane(lab: Lab) -> str:
+    """A destination whose TLSA record does not match its certificate gets no mail, until it does (RFC 7672)."""
+    if not lab.update:
+        raise NotAsked("needs a zone that can be changed")
+    name, domain = "mx-bad.shop.test", "shop.test"
+    address = socket.gethostbyname(lab.bigmail["host"])
+    lab.update(domain, (name, "A", address), (domain, "MX", f"10 {name}."), (f"_25._tcp.{name}", "TLSA", "3 1 1 " + "00" * 32))
+    user = lab.account()[0]
+    message = lab.message(user, f"dane@{domain}")
+    lab.submit(message)
+    end = time.monotonic() + 40
+    while time.monotonic() < end:
+        for line in lab.run("postqueue -j").splitlines():
+            for recipient in json.loads(line)["recipients"]:
+                reason = recipient.get("delay_reason", "")
+                if recipient["address"] == f"dane@{domain}" and reason:
+                    lab.run(f"postsuper -d {json.loads(line)['queue_id']}")
+                    if "not trusted" in reason or "Server certificate not verified" in reason or "DANE" in reason.upper():
+                        return reason
+                    raise Broken(f"deferred for another reason: {reason}")
+        time.sleep(0.5)  # the queue has no event to wait for
+    raise Broken("the message was not deferred")
+
+
+@book.promise("plus-delivered")
+def plus_delivered(lab: Lab) -> str:
+    """Mail to user+detail lands in the user's mailbox."""
+    user = lab.account()[0]
+    message = lab.message(f"outside@{lab.helo}", user.replace("@", "+shop@"))
+    lab.deliver(message, message["To"])
+    lab.find(message["Message-ID"])
+    return message["To"]
+
+
+@book.promise("aliases")
+def aliases(lab: Lab) -> str:
+    """An alias reaches every one of its targets, and a catch-all takes the rest of its domain but no user's mail."""
+    said = []
+    for alias, targets in lab.aliases.items():
+        message = lab.message(f"outside@{lab.helo}", alias)
+        lab.deliver(message, alias)
+        for target in targets:
+            lab.find(message["Message-ID"], (target, dict(lab.accounts)[target]))
+        said.append(f"{alias} to {', '.join(targets)}")
+    for domain, target in lab.catch_all.items():
+        for recipient, reached in ((f"any-{secrets.token_hex(3)}@{domain}", target), *((a, a) for a, _p in lab.accounts if a.endswith(f"@{domain}"))):
+            message = lab.message(f"outside@{lab.helo}", recipient)
+            lab.deliver(message, recipient)
+            lab.find(message["Message-ID"], (reached, dict(lab.accounts)[reached]))
+        said.append(f"@{domain} to {target}")
+    if not said:
+        raise NotAsked("the inventory has no alias and no catch-all")
+    return "; ".join(said)
+
+
+@book.promise("role-mail")
+def role_mail(lab: Lab) -> str:
+    """Mail to bare postmaster, and mail that the host itself sends to root, reach the postmaster."""
+    user = lab.account()[0]
+    message = lab.message(f"outside@{lab.helo}", "postmaster")
+    lab.deliver(message, "postmaster")
+    lab.find(message["Message-ID"], lab.account())
+    token = secrets.token_hex(8)
+    lab.run(f"printf 'Subject: from the host\\nMessage-ID: <{token}@host.test>\\n\\nx\\n' | sendmail root")
+    lab.find(f"<{token}@host.test>", lab.account())
+    return user
+
+
+@book.promise("bad-helo")
+def bad_helo(lab: Lab) -> str:
+    """A client that greets with something that is no full name is refused."""
+    with lab.smtp() as session:
+        session.command("EHLO localhost")
+        return _promises.refused(*session.envelope(lab.foreign, lab.account()[0]), "EHLO localhost")
+
+
+@book.promise("smuggling")
+def smuggling(lab: Lab) -> str:
+    """A message with a bare-newline end of data inside stays one message, whatever the line ends around the dot (CVE-2023-51764)."""
+    user = lab.account()[0]
+    for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n"):
+        inner = secrets.token_hex(8)
+        message = lab.message(f"outside@{lab.helo}", user)
+        head = message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        smuggled = (
+            b"MAIL FROM:<postmaster@" + user.split("@")[1].encode() + b">\r\nRCPT TO:<" + user.encode() + b">\r\nDATA\r\n"
+            b"From: postmaster@x.test\r\nMessage-ID: <" + inner.encode() + b"@smuggled.test>\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n"
+        )
+        with lab.smtp() as session:
+            session.mail(f"outside@{lab.helo}")
+            session.rcpt(user)
+            session.command("DATA")
+            session.raw(head + end + smuggled)
+            session.reply()
+        # A later message to the same mailbox: when it is there, all that came before has been delivered.
+        last = lab.message(f"outside@{lab.helo}", user)
+        lab.deliver(last, user)
+        lab.find(last["Message-ID"])
+        with lab.imap() as box:
+            box.select("INBOX")
+            _status, found = box.uid("search", "HEADER", "Message-ID", inner)
+            if found[0]:
+                raise Broken(f"{end!r} ended a message: the smuggled one was delivered")
+    return "six line ends around the dot, no message smuggled"
+
+
+@book.promise("large-message")
+def large_message(lab: Lab) -> str:
+    """A message of 20 MB passes in both directions."""
+    user = lab.account()[0]
+    line = b"x" * 76 + b"\r\n"
+    message = lab.message(f"outside@{lab.helo}", user)
+    content = message.as_bytes().replace(b"\n", b"\r\n") + line * (20_000_000 // len(line))
+    with lab.smtp(25, "starttls") as session:
+        code, reply = session.send(f"outside@{lab.helo}", [user], content)
+    _promises.accepted(code, reply, "a message of 20 MB from outside")
+    lab.find(message["Message-ID"], within=60)
+    message = lab.message(user, user)
+    content = message.as_bytes().replace(b"\n", b"\r\n") + line * (20_000_000 // len(line))
+    with lab.smtp(587, "starttls") as session:
+        session.login(*lab.account())
+        code, reply = session.send(user, [user], content)
+    return _promises.accepted(code, reply, "a message of 20 MB by submission")
+
+
+@book.promise("junk-folder")
+def junk_folder(lab: Lab) -> str:
+    """A spammy but acceptable message lands in Junk, not in the inbox."""
+    user = lab.account()[0]
+    message = lab.message(f"outside@{lab.helo}", user, Subject="promise of junk")
+    # Rspamd's own test pattern adds enough for the header and too little for a refusal.
+    message.set_content("YJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X\n")
+    lab.deliver(message, user)
+    lab.find(message["Message-ID"], folder="Junk")
+    return mailbox.absent(*lab.files(user), "INBOX", "promise of junk")
+
+
+def learned(lab: Lab) -> int:
+    """How many messages the statistics backend has learnt, as the backend itself counts them."""
+    return int(lab.run(lab.commands["learned"]).split()[-1])
+
+
+@book.promise("junk-learning")
+def junk_learning(lab: Lab) -> str:
+    """Moving to Junk teaches spam, moving back teaches ham, by MOVE and by COPY; moving from Junk to Trash teaches nothing."""
+    user = lab.account()[0]
+    said = []
+
+    def taught(what: str, before: int, expected: int) -> None:
+        end = time.monotonic() + 15
+        while (now := learned(lab)) - before != expected and expected and time.monotonic() < end:
+            time.sleep(0.3)  # learning is done after the IMAP command has been answered
+        if now - before != expected:
+            raise Broken(f"{what} taught {now - before} messages, not {expected}")
+        said.append(f"{what}: {expected}")
+
+    for by in ("MOVE", "COPY"):
+        token = secrets.token_hex(8)
+        text = " ".join(secrets.token_hex(4) for _ in range(60))
+        mailbox.append(*lab.files(user), "INBOX", lab.message(f"x@{lab.helo}", user, text + "\n", Subject=token).as_bytes())
+        before = learned(lab)
+        mailbox.move(*lab.files(user), token, "INBOX", "Junk", by)
+        taught(f"{by} to Junk", before, 1)
+        before = learned(lab)
+        mailbox.move(*lab.files(user), token, "Junk", "INBOX", by)
+        taught(f"{by} from Junk", before, 1)
+    mailbox.move(*lab.files(user), token, "INBOX", "Junk")
+    time.sleep(2)  # let that be learnt; the count is taken after it
+    before = learned(lab)
+    mailbox.move(*lab.files(user), token, "Junk", "Trash")
+    time.sleep(3)  # nothing is to happen, so there is nothing to wait for
+    taught("Junk to Trash", before, 0)
+    mailbox.purge(*lab.files(user), token)
+    return "; ".join(said)
+
+
+@book.promise("learnt-stays")
+def learnt_stays(lab: Lab) -> str:
+    """A restart of the statistics backend loses nothing that was learnt."""
+    before = learned(lab)
+    if not before:
+        raise Broken("nothing was learnt before the restart")
+    lab.run(lab.commands["restart_store"])
+    if learned(lab) != before:
+        raise Broken(f"{before} messages before the restart, {learned(lab)} after it")
+    return f"{before} messages before and after"
+
+
+@book.promise("sieve-acts")
+def sieve_acts(lab: Lab) -> str:
+    """A script that a user uploads by ManageSieve files the next message; a broken one is refused at upload."""
+    user = lab.account()[0]
+
+    def deliver(content: bytes, recipient: str) -> None:
+        with lab.smtp(25, "starttls") as session:
+            _promises.accepted(*session.send(f"outside@{lab.helo}", [recipient], content), "a message")
+
+    evidence = mailbox.sieve_script_acts(*lab.files(user), deliver)
+    return f"{evidence}; {mailbox.sieve_bad_script_refused(*lab.files(user))}"
+
+
+@book.promise("quota")
+def quota(lab: Lab) -> str:
+    """A recipient over quota is refused at RCPT, while others get their mail; when there is room again, so is the recipient."""
+    user, password = lab.accounts[-1]
+    if not lab.quota:
+        raise NotAsked("no account has a quota")
+    token = secrets.token_hex(8)
+    for _ in range(lab.quota // 1_000_000 + 3):
+        answer = mailbox.append(*lab.files(user), "INBOX", mailbox.message(token, "x@x.test", user, size=990_000))
+        if not answer.startswith("OK"):
+            break
+    # What LMTP still takes must fill the rest.
+    try:
+        with lab.smtp() as session:
+            evidence = _promises.refused(*session.envelope(f"outside@{lab.helo}", user), f"{user} over quota")
+            _promises.accepted(*session.envelope(f"outside@{lab.helo}", lab.account()[0]), "another recipient")
+    finally:
+        mailbox.purge(*lab.files(user), token)
+    with lab.smtp() as session:
+        _promises.accepted(*session.envelope(f"outside@{lab.helo}", user), f"{user} with room again")
+    return evidence
+
+
+@book.promise("only-what-should-listen")
+def only_what_should_listen(lab: Lab) -> str:
+    """On public addresses nothing listens but SSH, SMTP, submission, IMAP and ManageSieve, and on the challenge's port while it is asked."""
+    allowed = {22, 25, 143, 465, 587, 993, 4190}
+    opened: dict[str, list[int]] = {}
+    for _family, address in lab.every_address():
+        opened[address] = []
+        for port in range(1, 65536):
+            with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as probe:
+                probe.settimeout(2)
+                if probe.connect_ex((address, port)) == 0:
+                    opened[address].append(port)
+    for address, ports in opened.items():
+        if set(ports) != allowed:
+            raise Broken(f"on {address}: open beyond what should be {sorted(set(ports) - allowed)}, closed {sorted(allowed - set(ports))}")
+    listening = lab.run("ss -Hlun 'sport != :68'")
+    public = [line.split()[3] for line in listening.splitlines() if not re.search(r"\s(127\.|\[::1\])", line)]
+    if public:
+        raise Broken(f"UDP listeners: {public}")
+    return ", ".join(map(str, sorted(allowed)))
+
+
+@book.promise("renewal")
+def renewal(lab: Lab) -> str:
+    """A renewed certificate is served at once on every port, with the same key."""
+
+    def served() -> dict[int, tuple[str, bytes]]:
+        found = {}
+        for port in _promises.TLS_PORTS:
+            with _promises.open_tls(lab, lab.address(), port, lab.tls()) as tls:
+                der = tls.getpeercert(binary_form=True)
+                found[port] = (tls.getpeercert()["serialNumber"], public_key(der))
+        return found
+
+    before = served()
+    lab.run(lab.commands["renew"])
+    after = served()
+    for port, (serial, key) in after.items():
+        if serial == before[port][0]:
+            raise Broken(f"port {port} still serves the old certificate")
+        if key != before[port][1]:
+            raise Broken(f"port {port} serves another key than before")
+    if len({serial for serial, _key in after.values()}) != 1:
+        raise Broken(f"the ports serve different certificates: {after}")
+    return f"serial {before[25][0]} became {after[25][0]} on {', '.join(map(str, after))}"
+
+
+def public_key(der: bytes) -> bytes:
+    done = subprocess.run(
+        ["openssl", "x509", "-noout", "-pubkey"], input=ssl.DER_cert_to_PEM_cert(der).encode(), capture_output=True, check=True
+    )
+    return done.stdout
+
+
+@book.promise("filter-down")
+def filter_down(lab: Lab) -> str:
+    """With the filter stopped mail is deferred, not waved through; with the filter back it is taken again."""
+    user = lab.account()[0]
+    lab.run(lab.commands["stop_filter"])
+    try:
+        message = lab.message(f"outside@{lab.helo}", user)
+        with lab.smtp() as session:
+            code, reply = session.send(f"outside@{lab.helo}", [user], message.as_bytes())
+            if not 400 <= code <= 499:
+                raise Broken(f"with the filter stopped a message was answered with {code} {reply}")
+    finally:
+        lab.run(lab.commands["start_filter"])
+    end = time.monotonic() + 30
+    while True:
+        with lab.smtp() as session:
+            code, _reply = session.envelope(f"outside@{lab.helo}", user)
+        if code == 250:
+            break
+        if time.monotonic() > end:
+            raise Broken("with the filter back mail is still deferred")
+        time.sleep(0.5)  # Rspamd says nothing when it is ready
+    lab.deliver(message, user)
+    lab.find(message["Message-ID"])
+    return f"{code} {reply}"
+
+
+@book.promise("restart-of-everything")
+def restart_of_everything(lab: Lab) -> str:
+    """A message in the queue survives a restart of all services, and is delivered after it."""
+    user = lab.account()[0]
+    lab.run(lab.commands["stop_delivery"])
+    try:
+        token = secrets.token_hex(8)
+        lab.run(f"printf 'Subject: queued\\nMessage-ID: <{token}@host.test>\\n\\nx\\n' | sendmail {shlex.quote(user)}")
+        end = time.monotonic() + 20
+        while user not in lab.run("postqueue -p", check=False):
+            if time.monotonic() > end:
+                raise Broken("the message is not in the queue while Dovecot is stopped")
+            time.sleep(0.3)
+    finally:
+        lab.run(lab.commands["restart_all"])
+    lab.run("postqueue -f")
+    lab.find(f"<{token}@host.test>", within=60)
+    return f"queued while Dovecot was stopped, delivered after: {lab.commands['restart_all']}"
+
+
+@book.promise("ban")
+def ban(lab: Lab) -> str:
+    """Who guesses passwords is banned: the eighth connection from that address is not answered any more."""
+    if not lab.guesser:
+        raise NotAsked("needs a second address to guess from")
+    user = lab.account()[0]
+    tries = 0
+    try:
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            try:
+                with lab.smtp(465, "wrapped", source=lab.guesser) as session:
+                    session.authenticate(user, secrets.token_hex(6))
+                tries += 1
+            except (OSError, ssl.SSLError) as exc:
+                if tries < 3:
+                    raise
+                return f"after {tries} wrong passwords: {exc}"
+            time.sleep(0.3)
+    finally:
+        lab.run(lab.commands["unban"], check=False)
+    raise Broken(f"{tries} wrong passwords from {lab.guesser}, and no ban")
+
+
+@book.promise("second-run")
+def second_run(lab: Lab) -> str:
+    """The second run of the playbook changes nothing."""
+    if not lab.playbook:
+        raise NotAsked("no playbook to run")
+    stats = lab.playbook()
+    if stats["changed"] or stats["failures"] or stats["unreachable"]:
+        raise Broken(f"{stats}")
+    return f"{stats['ok']} tasks, none changed"
+
+
+@book.promise("check-mode")
+def check_mode(lab: Lab) -> str:
+    """Check mode on the finished server foretells no change and makes none."""
+    if not lab.playbook:
+        raise NotAsked("no playbook to run")
+    state = "find /etc /var/lib/postmaster-mail -xdev -type f -printf '%p %s %T@ %m\\n' | sort | sha256sum; dpkg -l | sha256sum"
+    before = lab.run(state)
+    stats = lab.playbook("--check")
+    if stats["changed"] or stats["failures"]:
+        raise Broken(f"{stats}")
+    if lab.run(state) != before:
+        raise Broken("check mode changed files or packages")
+    return f"{stats['ok']} tasks, none would change"
+
