@@ -1,0 +1,95 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: spf
+short_description: One SPF record for the addresses of both families
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Returns the value of an SPF record (RFC 7208) that lets these addresses send, IPv4 and IPv6 in one record.
+  - An existing record can be extended. None of its terms is lost.
+  - Fails if a term is none, or if receivers would stop with permerror because the record needs more than ten DNS look-ups
+    (RFC 7208 section 4.6.4). Each of C(include), C(a), C(mx), C(ptr), C(exists) and C(redirect) counts as one, and what the records
+    behind them need counts too if O(answers) tells it.
+positional: terms
+options:
+  _input:
+    description: IPv4 and IPv6 addresses and networks, in any order. Of one inside another the wider counts.
+    type: list
+    elements: str
+    required: true
+  terms:
+    description: Further mechanisms and modifiers, kept in their order.
+    type: list
+    elements: str
+    default: []
+  all:
+    description:
+      - How the record ends, V(-all), V(~all) or V(?all), or the empty string for no such end.
+      - When left out, a new record ends in V(~all) unless it has C(redirect=), and an existing one ends as it did.
+    type: str
+  existing:
+    description:
+      - A record to extend. Addresses that it does not let pass yet come first, so that no other term decides about them. New terms come
+        before its C(all).
+    type: str
+  domain:
+    description: Where the record stands. Needed to count what C(a) and C(mx) without a name cost.
+    type: str
+    default: ''
+  answers:
+    description:
+      - What DNS says, to count look-ups behind C(include) and C(redirect=), and look-ups without an answer, of which receivers allow two.
+      - Name to record type (C(TXT), C(MX), C(A), C(AAAA)) to a list of values, of MX the host alone. A name without a type has no such
+        records. A name that is absent is not followed.
+    type: dict
+"""
+
+EXAMPLES = r"""
+- name: A record for the server's addresses
+  ansible.builtin.debug:
+    msg: "{{ ['2001:db8::25', '198.51.100.25'] | postmaster.mail.spf }}"
+    # => v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all
+
+- name: A newsletter service may send too, and nobody else
+  ansible.builtin.debug:
+    msg: "{{ ['198.51.100.25'] | postmaster.mail.spf(['include:_spf.example.net'], all='-all') }}"
+    # => v=spf1 ip4:198.51.100.25 include:_spf.example.net -all
+
+- name: What is published already stays
+  ansible.builtin.debug:
+    msg: "{{ ['198.51.100.25'] | postmaster.mail.spf(existing='v=spf1 mx include:_spf.example.net ?all') }}"
+    # => v=spf1 ip4:198.51.100.25 mx include:_spf.example.net ?all
+"""
+
+RETURN = r"""
+_value:
+  description: The value of the TXT record.
+  type: str
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _spf
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def spf(addresses, terms=(), all=None, existing=None, domain="", answers=None):
+    """Return the value of an SPF record for C(addresses)."""
+    try:
+        record = _spf.build(addresses, terms, all, existing)
+        _spf.check(record, domain, answers)
+        return record
+    except MailError as exc:
+        raise AnsibleFilterError(f"spf: {exc}") from exc
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"spf": spf}

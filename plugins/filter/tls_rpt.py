@@ -1,0 +1,53 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: tls_rpt
+short_description: A TLS-RPT record
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Returns the value of the TXT record that asks for reports about TLS failures (RFC 8460). It belongs at C(_smtp._tls.<domain>).
+options:
+  _input:
+    description: Where reports go, mail addresses or C(mailto:) and C(https:) URIs.
+    type: list
+    elements: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: What to publish
+  ansible.builtin.debug:
+    msg: "{{ ['tls-reports@example.org'] | postmaster.mail.tls_rpt }}"
+    # => v=TLSRPTv1; rua=mailto:tls-reports@example.org
+"""
+
+RETURN = r"""
+_value:
+  description: The value of the TXT record.
+  type: str
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _tls_rpt
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def tls_rpt(rua):
+    """Return the value of a TLS-RPT record."""
+    try:
+        return _tls_rpt.build(rua)
+    except MailError as exc:
+        raise AnsibleFilterError(f"tls_rpt: {exc}") from exc
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"tls_rpt": tls_rpt}

@@ -1,0 +1,112 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The record filters as templates use them: values, errors in words, and their examples' own promises."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.filter import dkim_record, dmarc, mta_sts, reverse_name, spf, tls_rpt, tlsa, txt_strings
+
+MODULES = (dkim_record, dmarc, mta_sts, reverse_name, spf, tls_rpt, tlsa, txt_strings)
+
+
+def name(module):
+    return module.__name__.rpartition(".")[2]
+
+
+def promised(module):
+    """The expressions of a filter's examples with the value in the comment below each."""
+    text = module.EXAMPLES
+    return re.findall(r'msg: "(\{\{.*\}\})"\n\s*# => (.*)', text)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_a_filter_has_its_own_name_and_documented_options(module):
+    filters = module.FilterModule().filters()
+    documentation = yaml.safe_load(module.DOCUMENTATION)
+    assert list(filters) == [name(module)] == [documentation["name"]]
+    code = filters[name(module)].__code__
+    given = code.co_varnames[1 : code.co_argcount]
+    assert sorted(given) == sorted(set(documentation["options"]) - {"_input"})
+    positional = [word.strip() for word in documentation.get("positional", "").split(",") if word.strip()]
+    assert list(given[: len(positional)]) == positional
+    assert yaml.safe_load(module.EXAMPLES) and yaml.safe_load(module.RETURN)
+
+
+ERRORS = [
+    (lambda: spf.spf(["x"]), "spf: addresses 'x' is not an IPv4 or IPv6 address or network"),
+    (lambda: spf.spf([], ["include:a.org"], answers={"a.org": {}}),
+     "spf: SPF record 'v=spf1 include:a.org ~all': 'include:a.org' needs one SPF record at a.org, which has 0 (RFC 7208 section 5.2)"),
+    (lambda: dkim_record.dkim_record("!"), "dkim_record: public_key is not base64 (RFC 6376 section 3.6.1)"),
+    (lambda: dmarc.dmarc("x"), "dmarc: policy 'x' must be one of: none, quarantine, reject (RFC 9989 section 4.7)"),
+    (lambda: mta_sts.mta_sts([], "enforce"), "mta_sts: mx must name at least one host when mode is enforce (RFC 8461 section 3.2)"),
+    (lambda: tls_rpt.tls_rpt([]), "tls_rpt: rua must name at least one address or URI (RFC 8460 section 3)"),
+    (lambda: tlsa.tlsa(""), "tlsa: certificate has no PEM block (RFC 7468)"),
+    (lambda: txt_strings.txt_strings(7), "txt_strings: value 7 must be a string, not int"),
+    (lambda: reverse_name.reverse_name("x"), "reverse_name: address 'x' is not an IPv4 or IPv6 address"),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), ERRORS, ids=[row[1].partition(":")[0] for row in ERRORS])
+def test_errors(call, text):
+    with pytest.raises(AnsibleFilterError) as error:
+        call()
+    assert str(error.value) == text
+
+
+VALUES = [
+    # expression, value
+    ("['2001:db8::25', '198.51.100.25'] | postmaster.mail.spf(all='-all')", "v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"),
+    ("[] | postmaster.mail.spf(['redirect=example.net'], all='')", "v=spf1 redirect=example.net"),
+    ("'none' | postmaster.mail.dmarc(percent=50, rua=['a@example.org'])", "v=DMARC1; p=none; pct=50; rua=mailto:a@example.org"),
+    ("('x' * 300) | postmaster.mail.txt_strings", ["x" * 255, "x" * 45]),
+    ("'a;b' | postmaster.mail.txt_strings(quoted=true)", '"a;b"'),
+    ("'198.51.100.25' | postmaster.mail.reverse_name", "25.100.51.198.in-addr.arpa"),
+    ("'::ffff:198.51.100.25' | postmaster.mail.reverse_name", "25.100.51.198.in-addr.arpa"),
+    ("'2001:db8::25' | postmaster.mail.reverse_name", "5.2." + "0." * 22 + "8.b.d.0.1.0.0.2.ip6.arpa"),
+    ("(['a.example.org'] | postmaster.mail.mta_sts).policy", "version: STSv1\r\nmode: testing\r\nmx: a.example.org\r\nmax_age: 604800\r\n"),
+    ("['a@example.org'] | postmaster.mail.tls_rpt", "v=TLSRPTv1; rua=mailto:a@example.org"),
+]
+
+
+TEMPLATES = [("{{ " + expression + " }}", value) for expression, value in VALUES]
+TEMPLATES += [row for module in MODULES for row in promised(module)]
+
+
+@pytest.fixture(scope="module")
+def rendered(tmp_path_factory):
+    """What ansible-playbook makes of the templates, in their order: all in one run, because starting it takes a second."""
+    directory = tmp_path_factory.mktemp("play")
+    task = {"ansible.builtin.copy": {"content": "{{ rendered | to_json }}", "dest": str(directory / "out"), "mode": "0600"}}
+    variables = {"rendered": [template for template, _value in TEMPLATES], "ansible_python_interpreter": "{{ ansible_playbook_python }}"}
+    play = {"hosts": "localhost", "gather_facts": False, "vars": variables, "tasks": [task]}
+    (directory / "play.yml").write_text(yaml.safe_dump([play]))
+    command = ["ansible-playbook", "-i", "localhost,", "-c", "local", str(directory / "play.yml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return json.loads((directory / "out").read_text())
+
+
+@pytest.mark.parametrize("number", range(len(TEMPLATES)), ids=[template for template, _value in TEMPLATES])
+def test_templates_and_examples(rendered, number):
+    assert rendered[number] == TEMPLATES[number][1]
+
+
+def test_a_key_of_openssl_to_record_and_tlsa(tmp_path):
+    key = tmp_path / "key"
+    subprocess.run(["openssl", "genrsa", "-out", key, "2048"], capture_output=True, check=True)
+    public = subprocess.run(["openssl", "pkey", "-in", key, "-pubout"], capture_output=True, text=True, check=True).stdout
+    body = "".join(public.splitlines()[1:-1])
+    assert dkim_record.dkim_record(body) == "v=DKIM1; k=rsa; p=" + body
+    assert tlsa.tlsa(public).startswith("3 1 1 ")
+    assert Path(key).read_text().splitlines()[1] not in tlsa.tlsa(public)
