@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -41,6 +41,19 @@ def syntax(version: str, expected: str = "") -> str:
     raise MailError(f"Dovecot {text} is installed, but configuration is written here for {' and '.join(SYNTAXES)} only")
 
 
+def _known(version: str) -> None:
+    if version not in SYNTAXES:
+        raise MailError(f"Dovecot syntax {version!r} is unknown; it is one of {', '.join(SYNTAXES)}")
+
+
+def _quota(options: Mapping[str, Any], version: str) -> str:
+    """Return the field that carries a user's own quota, empty for none."""
+    quota = int(options.get("quota") or 0)
+    if not quota:
+        return ""
+    return f"userdb_quota_storage_size={quota}B" if version == "2.4" else f"userdb_quota_rule=*:bytes={quota}"
+
+
 def passwd_file(users: Mapping[str, Mapping[str, Any]], version: str) -> str:
     """Return the lines of Dovecot's passwd-file, sorted by address; see doc.dovecot.org, passwd-file.
 
@@ -51,8 +64,7 @@ def passwd_file(users: Mapping[str, Mapping[str, Any]], version: str) -> str:
     :param version: C(2.3) or C(2.4)
     :raises MailError: an address that cannot be a login and a directory
     """
-    if version not in SYNTAXES:
-        raise MailError(f"Dovecot syntax {version!r} is unknown; it is one of {', '.join(SYNTAXES)}")
+    _known(version)
     lines = []
     for user, options in sorted(users.items()):
         local, _domain = split_address(user, "mail_users")
@@ -61,11 +73,30 @@ def passwd_file(users: Mapping[str, Mapping[str, Any]], version: str) -> str:
                 f"mail_users {user!r} cannot have a mailbox: a login is also a directory, and has only letters, digits, "
                 "'-', '_' and inner '.' before the @. Give the mailbox another name and make this address an alias of it"
             )
-        quota = int(options.get("quota") or 0)
-        extra = ""
-        if quota:
-            extra = f"userdb_quota_storage_size={quota}B" if version == "2.4" else f"userdb_quota_rule=*:bytes={quota}"
-        lines.append(f"{user}:{{BLF-CRYPT}}{options['password_hash']}::::::{extra}\n")
+        lines.append(f"{user}:{{BLF-CRYPT}}{options['password_hash']}::::::{_quota(options, version)}\n")
+    return "".join(lines)
+
+
+def alias_file(users: Mapping[str, Mapping[str, Any]], aliases: Mapping[str, Sequence[str]], version: str) -> str:
+    """Return a userdb passwd-file in which each alias of exactly one mailbox has the name and the quota of that mailbox.
+
+    The MTA asks for quotas before it resolves aliases; this is how mail to an alias of a full mailbox is refused at RCPT
+    and not accepted and bounced. The file has no passwords, and must never be a passdb.
+
+    :param users: as in :func:`passwd_file`
+    :param aliases: address to the addresses it stands for; one that leads to several, or to none of the users, is left out
+    :param version: C(2.3) or C(2.4)
+    """
+    _known(version)
+    lines = []
+    for alias in sorted(aliases):
+        target, seen = alias, set()
+        while target not in users and target not in seen and len(aliases.get(target, ())) == 1:
+            seen.add(target)
+            target = aliases[target][0]
+        if alias not in users and target in users:
+            extra = f"userdb_user={target} {_quota(users[target], version)}".rstrip()
+            lines.append(f"{alias}:::::::{extra}\n")
     return "".join(lines)
 
 

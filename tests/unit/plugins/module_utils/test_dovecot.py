@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from ansible.errors import AnsibleFilterError
 
-from ansible_collections.postmaster.mail.plugins.filter import dovecot_syntax, dovecot_users, sieve_header_test
+from ansible_collections.postmaster.mail.plugins.filter import dovecot_aliases, dovecot_syntax, dovecot_users, sieve_header_test
 from ansible_collections.postmaster.mail.plugins.module_utils import _dovecot
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
@@ -78,6 +78,34 @@ def test_passwd_file_refuses_an_unknown_syntax() -> None:
         _dovecot.passwd_file({}, "2.2")
     with pytest.raises(AnsibleFilterError):
         dovecot_users.dovecot_users({}, "2.2")
+
+
+def test_alias_file_follows_aliases_of_one_mailbox() -> None:
+    users = {
+        "me@example.org": {"password_hash": HASH, "quota": 0},
+        "small@example.org": {"password_hash": HASH, "quota": 5},
+    }
+    aliases = {
+        "postmaster@example.org": ["me@example.org"],
+        "info@example.org": ["sales@example.org"],
+        "sales@example.org": ["small@example.org"],
+        "all@example.org": ["me@example.org", "small@example.org"],
+        "away@example.org": ["someone@example.net"],
+        "small@example.org": ["small@example.org", "someone@example.net"],
+        "loop@example.org": ["pool@example.org"],
+        "pool@example.org": ["loop@example.org"],
+        "nowhere@example.org": [],
+    }
+    assert _dovecot.alias_file(users, aliases, "2.4") == (
+        "info@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
+        "postmaster@example.org:::::::userdb_user=me@example.org\n"
+        "sales@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
+    )
+    model = {"users": users, "aliases": aliases}
+    assert "userdb_quota_rule=*:bytes=5\n" in dovecot_aliases.FilterModule().filters()["dovecot_aliases"](model, "2.3")
+    assert HASH not in _dovecot.alias_file(users, aliases, "2.4")
+    with pytest.raises(AnsibleFilterError):
+        dovecot_aliases.dovecot_aliases(model, "2.2")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: dovecot_aliases
+short_description: The aliases that Dovecot knows quotas of
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Writes the aliases of exactly one mailbox, with that mailbox's name and quota, as a userdb passwd-file of Dovecot.
+  - The MTA asks for quotas before it resolves aliases. With this file, mail to an alias of a full mailbox is refused at RCPT.
+  - The result has no passwords and must never be used as a passdb.
+options:
+  _input:
+    description: What P(postmaster.mail.mail_model#filter) returns; C(users) and C(aliases) are used.
+    type: dict
+    required: true
+  syntax:
+    description: The syntax that P(postmaster.mail.dovecot_syntax#filter) returns.
+    type: str
+    choices: ['2.3', '2.4']
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: The role addresses of a domain lead to its first user
+  ansible.builtin.debug:
+    msg: "{{ {'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model | postmaster.mail.dovecot_aliases('2.4') }}"
+  vars:
+    mail_users:
+      me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy", quota: 2G}
+"""
+
+RETURN = r"""
+_value:
+  description: The text of the file, one line for each alias, sorted.
+  type: str
+"""
+
+from ansible.errors import AnsibleFilterError
+
+from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import alias_file
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def dovecot_aliases(model, syntax):
+    """Return the userdb of the aliases in this C(model)."""
+    try:
+        return alias_file(model["users"], model["aliases"], syntax)
+    except MailError as exc:
+        raise AnsibleFilterError(str(exc)) from exc
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"dovecot_aliases": dovecot_aliases}
