@@ -51,6 +51,11 @@ class ActionModule(ActionBase):
         if not os.path.isdir(root):
             raise AnsibleActionFail(f"src {options['src']!r} must be a directory: {root}")
 
+        for option in ("modes", "extra"):
+            for name in options[option]:
+                if "{{" in str(name):
+                    raise MailError(f"{option} {name!r} has an expression that Ansible does not evaluate: make the whole dictionary by one")
+
         sources: dict[str, str | None] = {}
         for name, source in tree_files(root):
             path = rules.relative_path(name[:-3] if name.endswith(".j2") else name, "template")
@@ -61,8 +66,10 @@ class ActionModule(ActionBase):
             path = rules.relative_path(name, "extra")
             if path in sources:
                 raise MailError(f"{path!r} has two sources: extra and {sources[path] or 'extra'}")
-            if not isinstance(options["extra"][name], str):
-                raise MailError(f"extra {name!r} must be text, not {type(options['extra'][name]).__name__}")
+            text = options["extra"][name]
+            if not isinstance(text, str):
+                kind = "a list" if isinstance(text, list) else "a dictionary" if isinstance(text, Mapping) else f"{text!r}"
+                raise MailError(f"extra {name!r} must be text, and is {kind}")
             sources[path] = None
         for option in ("secret", "exclude", "modes"):
             unknown = rules.unknown_names(options[option], sources)
@@ -110,12 +117,17 @@ class ActionModule(ActionBase):
     def _where(self, source: str, exc: BaseException, variables: dict[str, Any]) -> str:
         """Return the line of a template that an error is about, as far as it can be found.
 
-        Jinja's own line numbers are there for syntax errors only; undefined values surface when rendering is over. So look for
-        the name in the message, and then for the variables that give the same error when they are used alone.
+        Jinja knows the line of a syntax error and of an exception in an expression; undefined values surface when rendering is
+        over. So look for the name in the message, and then for the variables that give the same error when they are used alone.
         """
         cause: BaseException | None = exc
         while cause is not None:
             line = getattr(cause, "lineno", None)
+            frame = cause.__traceback__
+            while frame is not None:
+                template = frame.tb_frame.f_globals.get("__jinja_template__")
+                line = template.get_corresponding_lineno(frame.tb_lineno) if template else line
+                frame = frame.tb_next
             if isinstance(line, int):
                 return f", line {line}"
             cause = cause.__cause__ or cause.__context__

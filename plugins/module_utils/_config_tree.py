@@ -515,7 +515,7 @@ class _Planner:
             "digest": rules.digest(content, self.old["salt"] if secret else None),
             "secret": secret,
             "original": entry["original"] if entry else None,
-            "found": live.kind != "absent" if entry is None else entry["found"],
+            "found": live.kind != "absent" if entry is None else bool(entry.get("found")),
         }
         self.files[place_] = record
         put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content, seen=live)
@@ -526,7 +526,7 @@ class _Planner:
             return
 
         if not same and live.kind != "absent":
-            if entry is None or entry["found"]:
+            if entry is None or entry.get("found"):
                 backup = self._backup(place_, live, rules.ORIGINAL_SUFFIX, secret)
                 if backup:
                     record["original"] = {"backup": backup, "mode": live.mode}
@@ -563,7 +563,7 @@ class _Planner:
         if live.kind in ("directory", "special") or os.path.realpath(folder) != folder:
             plan.warnings.append(f"{shown} is no longer wanted, but is not what was put there; it is left alone")
             return
-        if entry["found"]:
+        if entry.get("found"):
             plan.warnings.append(f"{shown} is no longer wanted, but was there before this collection; it is left alone")
             return
         hidden = bool(entry["secret"])
@@ -744,7 +744,7 @@ def remove_leftovers(state: State, roots: Iterable[str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + NEW_SUFFIX)
     for parent in {folder for root in roots for folder in (root, os.path.dirname(root))}:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, PermissionError):
             for entry in os.listdir(parent):
                 path = os.path.join(parent, entry)
                 if entry.startswith(_stage_prefix(state.name)):
