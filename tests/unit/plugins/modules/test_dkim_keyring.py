@@ -201,4 +201,4 @@ def test_an_unchanged_run_over_many_domains_is_quick(arguments, key):
     start = time.monotonic()
     result = run("dkim_keyring", {**arguments, "domains": domains})
     assert not result["changed"] and len(result["keys"]) == 200
-    assert time.monotonic() - start < 6
+    assert time.monotonic() - start < 20
