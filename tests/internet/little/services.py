@@ -144,6 +144,8 @@ iface host0 inet6 static
 """)
     _write(etc / "resolv.conf", f"nameserver {ipv4(2)}\nnameserver {ipv6(2)}\n")
     _write(etc / "apt/apt.conf.d/02proxy", f'Acquire::http::Proxy "http://{ipv4(1)}:{PROXY_PORT}";\n')
+    # Its package lists are empty, however young the base tree is: apt modules take the directory's age for the lists'.
+    os.utime(host.root / "var/lib/apt/lists", (0, 0))
     _write(host.root / "root/.ssh/authorized_keys", (STATE / "ssh/id_ed25519.pub").read_text(encoding="ascii"), 0o600)
     (host.root / "root/.ssh").chmod(0o700)
     for suffix, mode in (("", 0o600), (".pub", 0o644)):
@@ -236,8 +238,8 @@ def wait_service(host: Host) -> None:
     if host.service == "ns":
         wait_for("the name server's signed zones (journalctl -u named on ns.test)", _signed, 60, 0.1)
     elif host.service == "acme":
-        wait_for("the ACME server", lambda: _fetch("acme.test", host, 14000, "/dir"), 60, 0.1)
-        root = wait_for("the ACME server's root", lambda: _fetch("acme.test", host, 15000, "/roots/0"), 10, 0.1)
+        wait_for("the ACME server", lambda: fetch("acme.test", host, 14000, "/dir"), 60, 0.1)
+        root = wait_for("the ACME server's root", lambda: fetch("acme.test", host, 15000, "/roots/0"), 10, 0.1)
         _write(STATE / "acme-root.pem", root)
     elif host.service == "bigmail":
         for address in (ipv4(host.number), ipv6(host.number)):
@@ -253,7 +255,7 @@ def _signed() -> bool:
     return sum(line.split()[3:5] == ["RRSIG", "SOA"] for line in answer.stdout.splitlines()) == len(names)
 
 
-def _fetch(name: str, host: Host, port: int, path: str) -> str:
+def fetch(name: str, host: Host, port: int, path: str) -> str:
     """Return what an HTTPS server inside answers; its certificate must be for its name."""
     context = ssl.create_default_context(cafile=str(STATE / "acme-listener-root.pem"))
     with contextlib.suppress(OSError):
@@ -290,14 +292,14 @@ def publish(inventory: Inventory) -> None:
             return
         new = [zone for zone in wanted if zone not in had]
         _give_zones(host, inventory, wanted, new)
-        _on(host, "rndc", "reconfig")
+        on(host, "rndc", "reconfig")
         for zone in wanted:
             if zone in had:
                 _nsupdate(zone, zones.update(had[zone], wanted[zone]))
         wait_for("the new zones", _signed, 30, 0.1)
 
 
-def _on(host: Host, *words: str) -> str:
+def on(host: Host, *words: str) -> str:
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ControlPath=none")
     return run("ssh", "-i", STATE / "ssh/id_ed25519", *(f"-o{option}" for option in options), f"root@{ipv4(host.number)}", *words,
                inside=True).stdout
