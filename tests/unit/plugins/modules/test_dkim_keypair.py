@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import importlib.util
 import os
 import shutil
 import stat
@@ -29,6 +30,11 @@ def command(*argv, **options):
 
 def needs(program):
     return pytest.mark.skipif(shutil.which(program) is None, reason=f"{program} is not installed here")
+
+
+# dkimpy's Ed25519 half.
+needs_nacl = pytest.mark.skipif(importlib.util.find_spec("nacl") is None, reason="PyNaCl is not installed here")
+DKIMSIGN = shutil.which("filter-dkimsign", path="/usr/libexec/opensmtpd:/usr/local/libexec/smtpd")
 
 
 @pytest.fixture(scope="session")
@@ -118,13 +124,42 @@ def test_the_record_is_openssls_public_key(arguments):
 
 
 @pytest.mark.parametrize(("algorithm", "form", "bits"), [
-    ("rsa", "pkcs8", 1024), ("rsa", "pkcs1", 2048), ("rsa", "pkcs8", 4096), ("ed25519", "seed", 256),
+    ("rsa", "pkcs8", 1024), ("rsa", "pkcs1", 2048), ("rsa", "pkcs8", 4096), pytest.param("ed25519", "seed", 256, marks=needs_nacl),
 ])
 def test_dkimpy_signs_and_verifies(arguments, algorithm, form, bits):
     result = run("dkim_keypair", {**arguments, "algorithm": algorithm, "format": form, "bits": max(bits, 1024)})
     assert (result["bits"], result["format"]) == (bits, form)
     assert verifies(sign(arguments["path"], f"{algorithm}-sha256".encode()), result["record"])
     unseen(result, arguments["path"])
+
+
+@pytest.mark.parametrize("form", ["seed", "pkcs8"])
+def test_openssl_derives_the_same_ed25519_public_key(arguments, form):
+    result = run("dkim_keypair", {**arguments, "algorithm": "ed25519", "format": form})
+    path = Path(arguments["path"])
+    der = arguments["path"] + ".der"
+    if form == "seed":
+        # RFC 8410 section 7 around the seed
+        Path(der).write_bytes(bytes.fromhex("302e020100300506032b657004220420") + base64.b64decode(path.read_bytes()))
+    else:
+        command("openssl", "pkey", "-in", path, "-outform", "DER", "-out", der)
+    command("openssl", "pkey", "-inform", "DER", "-in", der, "-pubout", "-outform", "DER", "-out", der + ".pub")
+    assert base64.b64encode(Path(der + ".pub").read_bytes()[-32:]).decode() == result["public_key"]
+
+
+@pytest.mark.skipif(DKIMSIGN is None, reason="filter-dkimsign is not installed here")
+@pytest.mark.parametrize(("algorithm", "form"), [("rsa", "pkcs1"), ("rsa", "pkcs8"), pytest.param("ed25519", "pkcs8", marks=needs_nacl)])
+def test_filter_dkimsign_signs_what_dkimpy_verifies(arguments, algorithm, form):
+    """One message through the filter's own protocol (smtpd-filters(7)), as OpenSMTPD would send it."""
+    record = run("dkim_keypair", {**arguments, "algorithm": algorithm, "format": form})["record"]
+    report, data = "report|0.6|1576146008.0|smtp-in|", "filter|0.6|1576146008.0|smtp-in|data-line|7641df9771b4ed00|1ef1c203cc576e5d|"
+    lines = ["config|ready", report + "link-connect|7641df9771b4ed00|x|pass|198.51.100.1:1|198.51.100.2:25"]
+    lines += [report + "tx-begin|7641df9771b4ed00|1ef1c203", *(data + line for line in [*MESSAGE.decode().splitlines(), "."])]
+    wanted = ["-a", f"{algorithm}-sha256", "-d", "example.org", "-s", "s1", "-k", arguments["path"]]
+    answers = command(DKIMSIGN, *wanted, input="\n".join(lines) + "\n").splitlines()
+    signed = [answer.split("|", 3)[3] for answer in answers if answer.startswith("filter-dataline|")]
+    assert signed[0].startswith("DKIM-Signature:") and signed[-1] == "."
+    assert dkim.verify("".join(line + "\r\n" for line in signed[:-1]).encode(), dnsfunc=lambda name, timeout=5: record["value"].encode())
 
 
 @pytest.mark.parametrize("algorithm", ["rsa", "ed25519"])
