@@ -171,7 +171,7 @@ class _Run:
             zone, key = group[0].zone, group[0].key
             there = next((entry.found[key] for entry in zones.get(zone, ()) if key in entry.found), RRset())
             served = zone is not None and all(_dns_wait.served(item, zones) for item in group)
-            records.append(_record(Change(zone, *key, there, there), group, served))
+            records.append(_record(Change(zone, *key, there, there), group, served, zones.get(zone, ())))
         return self._result(outcome, records, entries)
 
     # Change.
@@ -326,7 +326,8 @@ class _Run:
         records, zones = [], _dns_wait.by_zone(servers)
         for group in _groups(batch):
             served = all(_dns_wait.served(item, zones) for item in group) if self.params["wait"] else None
-            records.append(_record(changes[group[0].key], group, served, group[0].zone in outcome.failed_zones))
+            zone = group[0].zone
+            records.append(_record(changes[group[0].key], group, served, zones.get(zone, ()), zone in outcome.failed_zones))
         return self._result(outcome, records, [entry.result() for entry in servers])
 
     def _see(self, batch: list[Wanted], servers: list[_dns_wait.Authority], outcome: Outcome, patient: bool) -> None:
@@ -370,19 +371,14 @@ def _by_zone(changes: Iterable[Change]) -> dict[str, list[Change]]:
     return zones
 
 
-def _record(change: Change, group: list[Wanted], served: bool | None, failed: bool = False) -> dict[str, Any]:
+def _record(
+    change: Change, group: list[Wanted], served: bool | None, servers: Sequence[_dns_wait.Authority], failed: bool = False
+) -> dict[str, Any]:
     action = "none"
     if change.changed and not failed:
         action = "ttl"
         if change.values_changed:
             action = "replace" if change.before.values and change.after.values else "create" if change.after.values else "delete"
-    missing = []
-    for item in group:
-        lacking, extra = _dns_plan.missing(item, change.after)
-        if served is False and (lacking or extra):
-            lines = [f"{item.name}. {item.ttl} IN {item.type} {value.zone_text}" for value in item.values if value.text in lacking]
-            entry = {"name": item.name, "zone": item.zone, "type": item.type, "ttl": item.ttl}
-            missing.append({**entry, "values": lacking, "remove": extra, "lines": lines})
     return {
         "name": change.name,
         "zone": change.zone,
@@ -394,8 +390,20 @@ def _record(change: Change, group: list[Wanted], served: bool | None, failed: bo
         "changed": change.changed and not failed,
         "action": action,
         "served": served,
-        "_missing": missing,
+        "_missing": [] if served is not False else [entry for item in group for entry in _missing(item, servers)],
     }
+
+
+def _missing(item: Wanted, servers: Sequence[_dns_wait.Authority]) -> list[dict[str, Any]]:
+    """Return what some server lacks, or has too much; everything that is wanted if none could be asked."""
+    looks = [entry.found[item.key] for entry in servers if item.key in entry.found] or [RRset()]
+    sides = [_dns_plan.missing(item, there) for there in looks]
+    lacking, extra = ({text for side in sides for text in side[at]} for at in (0, 1))
+    if not lacking and not extra:
+        return []
+    lines = [f"{item.name}. {item.ttl} IN {item.type} {value.zone_text}" for value in item.values if value.text in lacking]
+    entry = {"name": item.name, "zone": item.zone, "type": item.type, "ttl": item.ttl}
+    return [{**entry, "values": sorted(lacking), "remove": sorted(extra), "lines": lines}]
 
 
 def _reachable(addresses: Iterable[str], port: int, timeout: float) -> Server:

@@ -86,13 +86,13 @@ class Daemon:
         self.process.send_signal(18)
 
 
-def zone_text(zone: str, *lines: str, ns: str = "127.0.0.1", ns6: str | None = "::1") -> str:
-    """Return a small zone with one name server, ns1, at these addresses."""
+def zone_text(zone: str, *lines: str, ns6: str | None = "::1") -> str:
+    """Return a small zone with one name server, ns1, at the loopback addresses."""
     head = [
         "$TTL 3600",
         "@ IN SOA ns1 hostmaster 1 7200 3600 1209600 300",
         "  IN NS ns1",
-        f"ns1 IN A {ns}",
+        "ns1 IN A 127.0.0.1",
         *([f"ns1 IN AAAA {ns6}"] if ns6 else []),
     ]
     return "\n".join([f"$ORIGIN {zone}.", *head, *lines]) + "\n"
@@ -105,6 +105,7 @@ class Named(Daemon):
         self, directory: Path, address: str, port: int, zones: dict[str, tuple[str, str]], options: str = "", ipv6: str = "none"
     ) -> None:
         super().__init__(directory, address, port)
+        ipv4, ipv6 = ("none", address) if ":" in address else (address, ipv6)
         keys = "".join(f'key "{key}" {{ algorithm hmac-sha256; secret "{SECRET}"; }};\n' for key in KEYS)
         blocks = []
         for zone, (text, lines) in zones.items():
@@ -120,7 +121,7 @@ options {{
     pid-file "{directory}/named.pid";
     session-keyfile "{directory}/session.key";
     lock-file none;
-    listen-on port {port} {{ {address}; }};
+    listen-on port {port} {{ {ipv4}; }};
     listen-on-v6 port {port} {{ {ipv6}; }};
     dnssec-validation no;
     empty-zones-enable no;
@@ -171,3 +172,34 @@ zone:
 
     def argv(self) -> list[str]:
         return ["/usr/sbin/knotd", "-c", str(self.directory / "knot.conf")]
+
+
+class Nsd(Daemon):
+    """NSD, which has no dynamic updates: it serves zone files, and reads them again on SIGHUP."""
+
+    def __init__(self, directory: Path, address: str, port: int, zones: dict[str, str]) -> None:
+        super().__init__(directory, address, port)
+        for zone, text in zones.items():
+            (directory / f"{zone}.zone").write_text(text)
+        (directory / "nsd.conf").write_text(
+            f"""server:
+    ip-address: {address}@{port}
+    ip-address: ::1@{port}
+    username: ""
+    chroot: ""
+    zonesdir: "{directory}"
+    database: ""
+    pidfile: "{directory}/nsd.pid"
+    xfrdfile: "{directory}/xfrd.state"
+    xfrdir: "{directory}"
+    zonelistfile: "{directory}/zone.list"
+    zonefiles-check: yes
+    server-count: 1
+remote-control:
+    control-enable: no
+"""
+            + "".join(f'zone:\n    name: {zone}\n    zonefile: "{zone}.zone"\n' for zone in zones)
+        )
+
+    def argv(self) -> list[str]:
+        return ["/usr/sbin/nsd", "-d", "-c", str(self.directory / "nsd.conf")]

@@ -1,0 +1,312 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that misbehave on purpose: the ways in which a question may go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+import struct
+import threading
+
+import dns.flags
+import dns.message
+import dns.opcode
+import dns.rcode
+import dns.rrset
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_update
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Server, Stream, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import from_text
+
+
+def answer(query, truncated=False):
+    """Answer TXT with the first label of the name."""
+    reply = dns.message.make_response(query)
+    reply.flags |= dns.flags.AA
+    if truncated:
+        reply.flags |= dns.flags.TC
+    elif query.opcode() == dns.opcode.QUERY:
+        name = query.question[0].name
+        reply.answer.append(dns.rrset.from_text(name, 60, "IN", "TXT", name.labels[0].decode()))
+    return reply.to_wire()
+
+
+class Fake:
+    """A server on one port for both transports; each is a function that does with the socket what it wants."""
+
+    def __init__(self, udp=None, tcp=None):
+        self.tcp = socket.create_server(("127.0.0.1", 0))
+        self.port = self.tcp.getsockname()[1]
+        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.udp.bind(("127.0.0.1", self.port))
+        self.server = Server("127.0.0.1", self.port)
+        self.threads = [
+            threading.Thread(target=self._run, args=(function, end), daemon=True) for function, end in ((udp, self.udp), (tcp, self.tcp))
+        ]
+
+    def _run(self, function, end):
+        with contextlib.suppress(OSError, EOFError, dns.message.ShortHeader):  # the last is an empty read at shutdown
+            while function is not None:
+                function(end)
+
+    def __enter__(self):
+        for thread in self.threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_exc):
+        for end in (self.udp, self.tcp):
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+        for thread in self.threads:
+            thread.join(5)
+            assert not thread.is_alive()
+
+
+def receive(connection):
+    def exactly(size):
+        data = b""
+        while len(data) < size:
+            more = connection.recv(size - len(data))
+            if not more:
+                raise EOFError
+            data += more
+        return data
+
+    return dns.message.from_wire(exactly(struct.unpack("!H", exactly(2))[0]), keyring=False)
+
+
+def send(connection, wire):
+    connection.sendall(struct.pack("!H", len(wire)) + wire)
+
+
+def questions(fake, count=1):
+    return [Question(fake.server, f"n{at}.example.org", "TXT") for at in range(count)]
+
+
+def texts(asked):
+    return [_dns_ask.rrset_of(question.reply, question.name, "TXT").texts for question in asked]
+
+
+def expected(count):
+    return [[f"n{at}"] for at in range(count)]
+
+
+def honest(end):
+    wire, peer = end.recvfrom(65535)
+    end.sendto(answer(dns.message.from_wire(wire)), peer)
+
+
+def test_many_questions():
+    with Fake(udp=honest) as fake:
+        asked = questions(fake, 300)
+        _dns_ask.ask(asked)
+        assert texts(asked) == expected(300)
+
+
+def test_a_lost_datagram_is_sent_again():
+    seen = set()
+
+    def lossy(end):
+        wire, peer = end.recvfrom(65535)
+        name = dns.message.from_wire(wire).question[0].name
+        if name in seen:
+            end.sendto(answer(dns.message.from_wire(wire)), peer)
+        seen.add(name)
+
+    with Fake(udp=lossy) as fake:
+        asked = questions(fake, 20)
+        _dns_ask.ask(asked, timeout=0.2)
+        assert texts(asked) == expected(20)
+
+
+def test_answers_to_something_else_are_ignored():
+    def noisy(end):
+        wire, peer = end.recvfrom(65535)
+        query = dns.message.from_wire(wire)
+        other = dns.message.make_query("other.example.org", "TXT", id=query.id)
+        for noise in (b"", b"short", wire[:2] + b"\xff" * 30, answer(other)):
+            end.sendto(noise, peer)
+        end.sendto(answer(query), peer)
+
+    with Fake(udp=noisy) as fake:
+        asked = questions(fake)
+        _dns_ask.ask(asked)
+        assert texts(asked) == expected(1)
+
+
+def test_a_truncated_answer_is_asked_over_tcp():
+    def short(end):
+        wire, peer = end.recvfrom(65535)
+        end.sendto(answer(dns.message.from_wire(wire), truncated=True), peer)
+
+    def serve(end):
+        connection, _peer = end.accept()
+        with connection, contextlib.suppress(EOFError):
+            while True:
+                send(connection, answer(receive(connection)))
+
+    with Fake(udp=short, tcp=serve) as fake:
+        asked = questions(fake, 5)
+        _dns_ask.ask(asked)
+        assert texts(asked) == expected(5)
+
+
+def test_silence():
+    with Fake(udp=lambda end: end.recvfrom(65535)) as fake:
+        asked = questions(fake, 100)
+        _dns_ask.ask(asked, timeout=0.1, tries=2)
+        assert {str(question.error) for question in asked} == {f"127.0.0.1 port {fake.port} does not answer (asked 2 times)"}
+        assert not any(question.error.unknown for question in asked)
+
+
+def test_nobody_there():
+    with Fake() as fake:
+        pass
+    asked = questions(fake, 3)
+    _dns_ask.ask(asked)
+    assert {str(question.error) for question in asked} == {f"127.0.0.1 port {fake.port}: Connection refused"}
+    assert not any(question.error.unknown for question in asked)
+
+
+@pytest.mark.parametrize("code", [errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT])
+def test_no_route_is_unknown_and_costs_no_time(monkeypatch, code):
+    def connect(self, _address):
+        raise OSError(code, "no way")
+
+    monkeypatch.setattr(_dns_ask.socket, "socket", type("Socket", (socket.socket,), {"connect": connect}))
+    asked = [Question(Server("2001:db8::1"), "n.example.org", "TXT")]
+    _dns_ask.ask(asked)
+    assert (str(asked[0].error), asked[0].error.unknown) == ("2001:db8::1: no way", True)
+
+
+def one_each(end):
+    connection, _peer = end.accept()
+    with connection:
+        send(connection, answer(receive(connection)))
+
+
+def backwards(end):
+    connection, _peer = end.accept()
+    with connection, contextlib.suppress(EOFError):
+        while True:
+            batch = [receive(connection) for _ in range(10)]
+            for query in reversed(batch):
+                send(connection, answer(query))
+
+
+@pytest.mark.parametrize("tcp", [one_each, backwards])
+def test_tcp(tcp):
+    with Fake(tcp=tcp) as fake:
+        asked = questions(fake, 30)
+        _dns_ask.ask_tcp(asked)
+        assert texts(asked) == expected(30)
+
+
+def slam(end):
+    connection, _peer = end.accept()
+    with connection:
+        receive(connection)
+
+
+def hang(end):
+    connection, _peer = end.accept()
+    with connection, contextlib.suppress(EOFError):
+        while True:
+            receive(connection)
+
+
+@pytest.mark.parametrize(
+    ("tcp", "message"),
+    [(slam, "{} closes the TCP connection without an answer"), (hang, "{} does not answer over TCP within 0.3 s")],
+)
+def test_tcp_without_answers(tcp, message):
+    with Fake(tcp=tcp) as fake, Stream(fake.server, 0.3) as stream:
+        with pytest.raises(Unreachable) as caught:
+            stream.exchange([question.message() for question in questions(fake, 2)])
+        stream.close()
+        assert str(caught.value) == message.format(fake.server)
+
+
+KEY = _dns_update.Key("mail-update", "hmac-sha256", b"secret")
+
+
+def change(name="n0.example.org", value="n0"):
+    return Change("example.org", name, "TXT", RRset(), RRset((from_text("TXT", value),), 60))
+
+
+def refuse(rcode):
+    def serve(end):
+        connection, _peer = end.accept()
+        with connection, contextlib.suppress(EOFError):
+            while True:
+                query = receive(connection)
+                reply = dns.message.Message(id=query.id)
+                reply.flags = dns.flags.QR | dns.opcode.to_flags(query.opcode())
+                reply.set_rcode(rcode)
+                send(connection, reply.to_wire())
+
+    return serve
+
+
+@pytest.mark.parametrize(
+    ("rcode", "words"),
+    [
+        (
+            dns.rcode.NOTAUTH,
+            "NOTAUTH without a signature to a request signed with key 'mail-update' (hmac-sha256). Knot answers so when it does not "
+            "know the key (BADKEY), when the secret differs (BADSIG), when its ACL does not let the key update this zone, or when it does "
+            "not have the zone: check tsig_name, tsig_secret and tsig_algorithm, the ACL (action: update) and the zone",
+        ),
+        (
+            dns.rcode.NOERROR,
+            "without a signature to a request signed with key 'mail-update' (hmac-sha256), which proves nothing (RFC 8945 section 5.4.1)",
+        ),
+    ],
+)
+def test_an_unsigned_answer_to_a_signed_update(rcode, words):
+    with Fake(tcp=refuse(rcode)) as fake:
+        sent, errors = _dns_update.Primary(fake.server, KEY, 2).write({"example.org": [change()]})
+    assert sent == {"example.org": 0}
+    assert errors == {"example.org": f"zone 'example.org': server 127.0.0.1 port {fake.port} answers {words}"}
+
+
+@pytest.mark.parametrize(("value", "fine"), [("n0", True), ("other", False)])
+def test_an_update_whose_answer_is_lost_is_read_again(value, fine):
+    def serve(end):
+        connection, _peer = end.accept()
+        with connection, contextlib.suppress(EOFError):
+            while True:
+                query = receive(connection)
+                if query.opcode() == dns.opcode.UPDATE:
+                    return
+                send(connection, answer(query))
+
+    with Fake(tcp=serve) as fake:
+        _sent, errors = _dns_update.Primary(fake.server, None, 2).write({"example.org": [change(value=value)]})
+        assert bool(errors) is not fine
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("SERVFAIL", "SERVFAIL: it failed by itself, for example because it cannot write the zone's journal; its log has the reason"),
+        ("NOTIMP", "NOTIMP: it does not do dynamic updates (RFC 2136)"),
+        ("FORMERR", "FORMERR: it does not understand the message"),
+        ("BADTRUNC", "BADTRUNC to key 'mail-update' (hmac-sha256): it wants longer signatures (RFC 8945 section 5.2.2.1)"),
+        ("BADVERS", "BADVERS"),
+    ],
+)
+def test_explain(code, words):
+    assert _dns_update.explain(code, "192.0.2.1", "example.org", KEY) == f"zone 'example.org': server 192.0.2.1 answers {words}"
+
+
+def test_a_key_does_not_show_its_secret():
+    assert "secret" not in repr(KEY)
