@@ -38,7 +38,7 @@ def layers(name: str) -> list[pathlib.Path]:
     path = BASES / f"{name}-{_stamp(name)}"
     below = layers(_SERVICES_SUITE) if name == "services" else []
     if not path.is_dir():
-        with lock(f"base-{name}"):
+        with lock(name, directory=BASES):
             if not path.is_dir():
                 clear(name, old=True)
                 unfinished = BASES / f".{path.name}"
@@ -62,7 +62,8 @@ def clear(name: str, old: bool = False) -> None:
 def clear_unfinished() -> None:
     """Remove what killed builds have left."""
     for name in {path.name[1:].partition("-")[0] for path in BASES.glob(".*-*")}:
-        clear(name)
+        with lock(name, directory=BASES):  # whoever builds it just now holds this lock
+            clear(name)
 
 
 def _build_bare(suite: str, tree: pathlib.Path, _below: list[pathlib.Path]) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
-from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, PROXY_PORT_OUTSIDE, RUN, STATE, Host, ipv4, ipv6
+from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, PROXY_PORT_OUTSIDE, RUN, SPOOL, Host, ipv4, ipv6
 
 NETNS = pathlib.Path("/run/netns") / NAMESPACE
 GROUP = RUN.name  # our control group, one child per machine
@@ -49,10 +49,10 @@ def _wrap(argv: Sequence[str | pathlib.Path], inside: bool, group: str | None) -
 
 
 @contextlib.contextmanager
-def lock(name: str, shared: bool = False) -> Iterator[None]:
+def lock(name: str, shared: bool = False, directory: pathlib.Path = RUN) -> Iterator[None]:
     """Hold a lock that dies with this process."""
-    RUN.mkdir(mode=0o755, parents=True, exist_ok=True)
-    with open(RUN / f"{name}.lock", "w", encoding="ascii") as handle:
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    with open(directory / f"{name}.lock", "w", encoding="ascii") as handle:
         fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
         yield
 
@@ -231,9 +231,8 @@ def _proxy() -> None:
     """Packages come through a caching proxy outside and two relays over a socket; there is no other way out."""
     configuration = RUN / "squid.conf"
     link = RUN / "proxy.sock"
-    spool = STATE.parent / "proxy"
-    spool.mkdir(parents=True, exist_ok=True)
-    shutil.chown(spool, "proxy", "proxy")
+    SPOOL.mkdir(parents=True, exist_ok=True)
+    shutil.chown(SPOOL, "proxy", "proxy")
     if not processes(str(configuration), "squid"):
         configuration.write_text(
             f"""http_port 127.0.0.1:{PROXY_PORT_OUTSIDE}
@@ -241,7 +240,7 @@ acl local src 127.0.0.1
 acl mirrors dstdomain .debian.org
 http_access allow local mirrors
 http_access deny all
-cache_dir ufs {spool} 6000 16 64
+cache_dir ufs {SPOOL} 6000 16 64
 cache_mem 64 MB
 maximum_object_size 300 MB
 # A package never changes under its name; an index named by its digest neither.
@@ -257,21 +256,26 @@ pinger_enable off
 netdb_filename none
 shutdown_lifetime 1 second
 cache_effective_user proxy
-coredump_dir {spool}
+coredump_dir {SPOOL}
 """, encoding="ascii")
         log = RUN / "squid.log"
         log.touch()
         shutil.chown(log, "proxy", "proxy")
-        if not (spool / "00").is_dir():
+        if not (SPOOL / "00").is_dir():
             run("squid", "-N", "-z", "-f", configuration)
         background(["squid", "-N", "-f", configuration], RUN / "squid.out")
-    if not processes(f"UNIX-LISTEN:{link}", "socat"):
+    if not relay_outside():
         link.unlink(missing_ok=True)
         background(["socat", f"UNIX-LISTEN:{link},fork,mode=600", f"TCP:127.0.0.1:{PROXY_PORT_OUTSIDE}"], RUN / "socat.out")
     if not processes(f"UNIX-CONNECT:{link}", "socat"):
         listen = f"TCP-LISTEN:{PROXY_PORT},bind={ipv4(1)},fork,reuseaddr"
         background(["socat", listen, f"UNIX-CONNECT:{link}"], RUN / "socat.out", inside=True)
     wait_for(f"the package proxy (see {RUN}/squid.log)", _proxy_answers, 30)
+
+
+def relay_outside() -> list[int]:
+    """Return the relay that lives outside of the little internet's namespaces."""
+    return processes(f"UNIX-LISTEN:{RUN}/proxy.sock", "socat")
 
 
 def _proxy_answers() -> bool:

@@ -16,18 +16,20 @@ import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent.parent
 CACHE = pathlib.Path(os.environ.get("POSTMASTER_MAIL_CACHE") or "/var/cache/postmaster-mail")
-STATE = CACHE / "internet"
-HOSTS = CACHE / "hosts"
-BASES = CACHE / "base"
-# A second little internet beside the first has another name, and another POSTMASTER_MAIL_CACHE too.
+# A second little internet beside the first has another name; the two share their base trees and nothing else.
 NAMESPACE = os.environ.get("INTERNET_NAME") or "pm-net"
-RUN = pathlib.Path("/run/postmaster-mail-internet" + ("" if NAMESPACE == "pm-net" else f"-{NAMESPACE}"))
+_SUFFIX = "" if NAMESPACE == "pm-net" else f"-{NAMESPACE}"
+STATE = CACHE / f"internet{_SUFFIX}"
+HOSTS = CACHE / f"hosts{_SUFFIX}"
+SPOOL = CACHE / f"proxy{_SUFFIX}"  # packages seen
+BASES = CACHE / "base"
+RUN = pathlib.Path(f"/run/postmaster-mail-internet{_SUFFIX}")
 
 BRIDGE = "pm-br0"
 PREFIX4 = "198.51.100."
 PREFIX6 = "2001:db8:100::"
 PROXY_PORT = 13128  # on the gateway, inside
-PROXY_PORT_OUTSIDE = PROXY_PORT + (zlib.crc32(NAMESPACE.encode()) % 1000 if NAMESPACE != "pm-net" else 0)  # on loopback
+PROXY_PORT_OUTSIDE = PROXY_PORT + (zlib.crc32(_SUFFIX.encode()) % 1000)  # on loopback
 
 # Addresses on the controller's end of the bridge, so that a test can bind the one whose reputation it wants:
 # number -> (reverse name or None, forward names that lead here).

@@ -82,6 +82,10 @@ def build(inventory: Inventory, delegation_signers: dict[str, str], texts: dict[
             add(name, "TXT", _text("v=spf1 a -all"))
 
     add("bigmail.test", "MX", "10 mx.bigmail.test.")
+    # The same machine, reached over one address family only.
+    for family, kind, address in (("ipv4", "A", ipv4(10)), ("ipv6", "AAAA", ipv6(10))):
+        add(f"{family}.bigmail.test", "MX", f"10 mx-{family}.bigmail.test.")
+        add(f"mx-{family}.bigmail.test", kind, address)
     add("bigmail.test", "TXT", _text("v=spf1 mx -all"))
     add("mx.bigmail.test", "TXT", _text("v=spf1 a -all"))
     add("_dmarc.bigmail.test", "TXT", _text("v=DMARC1; p=reject; adkim=s; aspf=s"))
