@@ -39,9 +39,12 @@ try:
     import dns.tsig
 except ImportError:
     HAS_DNSPYTHON = False
+    DAMAGED: tuple[type[Exception], ...] = ()
     DNSPYTHON_TRACEBACK: str | None = traceback.format_exc()
 else:
     HAS_DNSPYTHON = True
+    # What the parser raises for octets that are no message; dnspython 2.3 lets a number that it does not know through as ValueError.
+    DAMAGED = (dns.exception.DNSException, ValueError)
     DNSPYTHON_TRACEBACK = None
 
 # Questions that one server is asked before its answers are awaited. BIND drops updates past 100 (update-quota).
@@ -206,7 +209,7 @@ def _receive(channel: _Channel) -> bool:
         question, query, _deadline = entry
         try:
             reply = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=False)
-        except dns.exception.DNSException:
+        except DAMAGED:
             continue
         if not query.is_response(reply):
             continue
@@ -327,7 +330,7 @@ def ask_tcp(questions: Sequence[Question], timeout: float = 5.0) -> None:
             for question, wire in zip(group, wires):
                 try:
                     question.reply = dns.message.from_wire(wire, ignore_trailing=True)
-                except dns.exception.DNSException as exc:
+                except DAMAGED as exc:
                     question.error = Unreachable(f"{server} sends what is not a DNS message: {exc}")
 
     if servers:

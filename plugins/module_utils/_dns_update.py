@@ -20,7 +20,6 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
 
 try:
-    import dns.exception
     import dns.flags
     import dns.message
     import dns.name
@@ -133,11 +132,11 @@ class Primary:
             return "BADTIME", None
         except dns.tsig.PeerBadTruncation:
             return "BADTRUNC", None
-        except dns.exception.DNSException as exc:
+        except _dns_ask.DAMAGED as exc:
             # dnspython 2.9 refuses an unsigned answer, 2.3 passes it on: it is judged below.
             try:
                 reply = dns.message.from_wire(wire, ignore_trailing=True)
-            except dns.exception.DNSException:
+            except _dns_ask.DAMAGED:
                 raise Unreachable(f"{self.server} sends what is not a DNS message: {exc}") from exc
         code = _dns_ask.rcode_text(reply)
         if query.keyring and not reply.had_tsig:

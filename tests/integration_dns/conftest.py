@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from ansible.module_utils.common import warnings
 from ansible.module_utils.testing import patch_module_args
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,6 +26,7 @@ def run(capsys, tmp_path):
     def call(module="dns_records", check=False, **args):
         args = {"_ansible_check_mode": check, "_ansible_diff": True, "_ansible_remote_tmp": str(tmp_path), **args}
         capsys.readouterr()
+        warnings._global_warnings.clear()  # those of earlier calls in this process
         with patch_module_args(args), pytest.raises(SystemExit):
             importlib.import_module(f"{MODULES}.{module}").main()
         result = json.loads(capsys.readouterr().out)

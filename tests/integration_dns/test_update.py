@@ -231,7 +231,12 @@ def written(primary, zone, name):
 
 
 def test_a_zone_that_the_server_does_not_have(primary):
-    words = f"NOTAUTH to an update with {KEY}: {NOTAUTH}and what the key may do"
+    words = {
+        "bind": f"NOTAUTH to an update with {KEY}: {NOTAUTH}and what the key may do",
+        "knot": f"NOTAUTH without a signature to a request signed with {KEY}. Knot answers so when it does not know the key (BADKEY), when "
+        "the secret differs (BADSIG), when its ACL does not let the key update this zone, or when it does not have the zone: check "
+        "tsig_name, tsig_secret and tsig_algorithm, the ACL (action: update) and the zone",
+    }[primary.kind]
     assert written(primary, "example.net", "x.example.net") == f"zone 'example.net': server 127.0.0.1 port {primary.port} answers {words}"
 
 

@@ -14,15 +14,20 @@ import threading
 
 import dns.flags
 import dns.message
+import dns.name
 import dns.opcode
 import dns.rcode
 import dns.rrset
+import dns.tsig
 import pytest
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_update
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Server, Stream, Unreachable
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import from_text
+
+KEY = _dns_update.Key("mail-update", "hmac-sha256", b"secret")
+KEYRING = {dns.name.from_text(KEY.name): dns.tsig.Key(KEY.name + ".", KEY.secret, KEY.algorithm)}
 
 
 def answer(query, truncated=False):
@@ -80,7 +85,7 @@ def receive(connection):
             data += more
         return data
 
-    return dns.message.from_wire(exactly(struct.unpack("!H", exactly(2))[0]), keyring=False)
+    return dns.message.from_wire(exactly(struct.unpack("!H", exactly(2))[0]), keyring=KEYRING)
 
 
 def send(connection, wire):
@@ -234,8 +239,6 @@ def test_tcp_without_answers(tcp, message):
         stream.close()
         assert str(caught.value) == message.format(fake.server)
 
-
-KEY = _dns_update.Key("mail-update", "hmac-sha256", b"secret")
 
 
 def change(name="n0.example.org", value="n0"):
