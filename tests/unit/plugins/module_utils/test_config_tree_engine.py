@@ -153,6 +153,7 @@ def test_check_mode_on_a_fresh_host(host: Host) -> None:
     result = host.run(check=True, dest=str(host.dest / "not/yet"))
     assert result["changed"] and result["validated"] is False
     assert host.run(check=True, validate=[{"argv": ["no-such-checker"]}])["validated"] is False
+    assert host.run(check=True, owner="nobody-of-that-name", validate=[sh("true")])["validated"] is False
     assert host.snapshot() == {}
     with pytest.raises(MailError, match=r"^this host has no user 'nobody-of-that-name'; nothing has been changed$"):
         host.run(**options)
