@@ -79,7 +79,8 @@ def requirements(path):
     found = list(text.get("requirements", []))
     for fragment in text.get("extends_documentation_fragment", []):
         _namespace, _name, file, *part = fragment.split(".")
-        found += documentation(ROOT / f"plugins/doc_fragments/{file}.py", part[0].upper() if part else "DOCUMENTATION").get("requirements", [])
+        text = documentation(ROOT / f"plugins/doc_fragments/{file}.py", *[name.upper() for name in part])
+        found += text.get("requirements", [])
     return " ".join(found)
 
 
