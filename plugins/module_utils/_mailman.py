@@ -448,23 +448,22 @@ def virtual_without(text: str, lists: Sequence[str], every: Iterable[str], wante
     """
     own = {name.lower() for name in every}
     doomed = {f"{name.lower()}-{suffix}" for name in lists for suffix in wanted.suffixes} - own
+    # A line that starts with a blank continues the one before it (postmap(1)).
+    entries: list[str] = []
+    for line in text.splitlines(keepends=True):
+        if entries and line[:1] in (" ", "\t") and line.strip() and not entries[-1].startswith("#"):
+            entries[-1] += line
+        else:
+            entries.append(line)
     kept: list[str] = []
     gone: list[str] = []
-    dropping = False
-    for line in text.splitlines(keepends=True):
-        if line[:1] in (" ", "\t") and line.strip():
-            # A line that continues the one before it (postmap(1)).
-            if not dropping:
-                kept.append(line)
-            continue
-        fields = line.split()
-        dropping = False
-        if len(fields) == 2 and not line.startswith("#"):
+    for entry in entries:
+        fields = entry.split()
+        if len(fields) == 2 and not entry.startswith("#"):
             address, target = fields[0].lower(), fields[1].lower()
             local = address.partition("@")[0]
-            dropping = local in doomed and target.partition("@")[0] == local and address not in wanted.kept
-        if dropping:
-            gone.append(fields[0])
-        else:
-            kept.append(line)
+            if local in doomed and target.partition("@")[0] == local and address not in wanted.kept:
+                gone.append(fields[0])
+                continue
+        kept.append(entry)
     return "".join(kept), gone
