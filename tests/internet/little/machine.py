@@ -143,7 +143,9 @@ def control_groups(name: str) -> list[pathlib.Path]:
 
 def _members(path: pathlib.Path) -> list[int]:
     pids: list[int] = []
-    for listing in path.rglob("cgroup.procs"):
+    # Groups go while they are being listed: os.walk passes over them, rglob of Python before 3.13 does not.
+    for directory, _below, _files in os.walk(path):
+        listing = pathlib.Path(directory) / "cgroup.procs"
         with contextlib.suppress(OSError):
             pids += [int(line) for line in listing.read_text(encoding="ascii").split() if line != "0"]
     return pids
