@@ -19,6 +19,13 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _config_tre
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 
+class _Variables(dict):
+    """A task's variables. The lookup makes a deep copy of them for each file, which costs more than many a rendering."""
+
+    def __deepcopy__(self, memo: Any) -> dict[str, Any]:
+        return dict(self)
+
+
 class ActionModule(ActionBase):
     """Render, pack, send."""
 
@@ -77,7 +84,7 @@ class ActionModule(ActionBase):
                 raise MailError(f"{option} {unknown[0]!r} is neither in src nor in extra; only a pattern, with a *, may match nothing")
 
         texts = {rules.relative_path(name, "extra"): text for name, text in options["extra"].items()}
-        search = [root, *variables.get("ansible_search_path", [])]
+        variables["ansible_search_path"] = [root, *variables.get("ansible_search_path", [])]
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
         files: dict[str, bytes] = {}
         for path, source in sources.items():
@@ -87,7 +94,7 @@ class ActionModule(ActionBase):
                 files[path] = str(texts[path]).encode("utf-8")
             elif source.endswith(".j2"):
                 secret = rules.matches(path, options["secret"])
-                files[path] = self._render(lookup, source, {**variables, "ansible_search_path": search}, secret)
+                files[path] = self._render(lookup, source, variables, secret)
             else:
                 files[path] = self._read(source)
         return files
@@ -102,7 +109,7 @@ class ActionModule(ActionBase):
 
     def _render(self, lookup: Any, source: str, variables: dict[str, Any], secret: bool) -> bytes:
         try:
-            text = lookup.run([source], variables=variables, trim_blocks=True)[0]
+            text = lookup.run([source], variables=_Variables(variables), trim_blocks=True)[0]
         except Exception as exc:
             where = source + self._where(source, exc, variables)
             if secret and not isinstance(exc, AnsibleUndefinedVariable):

@@ -489,7 +489,8 @@ class _Planner:
                 return name
             count += 1
             name = f"{place_}{suffix}.{count}"
-        mode = live.mode & 0o700 if secret else live.mode
+        # A copy in a directory of hooks must not be run beside its replacement.
+        mode = live.mode & (0o600 if secret else 0o666)
         self.backups.append(
             Step("put", name, mode, live.uid, live.gid, content=live.content, link=live.kind == "link", mtime=live.mtime, seen=there)
         )
@@ -795,33 +796,43 @@ def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> b
     return bool(tree.validate)
 
 
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
 def _run(argv: list[str], environment: Mapping[str, str], folder: str, seconds: float) -> tuple[int | None, str]:
     """Run one command and return its exit status (``None``: it had to be stopped) and its output."""
-    process = subprocess.Popen(
-        argv,
-        env=dict(environment),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    process = None
+    rc: int | None = None
+    output = b""
+    # A signal between the start and the note of it would leave the command running: signals wait for that moment.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGHUP})
     try:
+        process = subprocess.Popen(
+            argv,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=lambda: signal.pthread_sigmask(signal.SIG_SETMASK, before),
+        )
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         output, _none = process.communicate(timeout=seconds)
-        rc: int | None = process.returncode
+        rc = process.returncode
     except subprocess.TimeoutExpired:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        try:
+        _kill(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a daemon in a session of its own may hold the pipe
             output, _none = process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:  # a daemon of its own session holds the pipe
-            output = b""
-        rc = None
     except BaseException:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+        if process is not None:
+            _kill(process)
+            process.wait()
         raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return rc, output.decode("utf-8", "replace")
 
 

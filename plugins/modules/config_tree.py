@@ -129,6 +129,7 @@ options:
     description:
       - Keep what is replaced. A file that was there before the first run is kept as C(NAME.postmaster-orig), a file that was changed
         by hand since the last run as C(NAME.postmaster-edited), each with a number added if that name is taken by another content.
+      - These copies have no execute bits, and those of O(secret) files are for their owner alone. A checker sees them in the stage.
       - With V(false), both are overwritten for good, and still reported.
     type: bool
     default: true

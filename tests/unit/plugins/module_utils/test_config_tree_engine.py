@@ -310,6 +310,14 @@ def test_adopt_and_restore(host: Host) -> None:
     assert not host.run({})["changed"]
 
 
+def test_a_backup_of_a_hook_does_not_run(host: Host) -> None:
+    host.write("hooks/deploy", "#!/bin/sh\n", 0o755)
+    host.run({"hooks/deploy": b"ours\n"}, mode=0o755)
+    assert (host.dest / "hooks/deploy.postmaster-orig").stat().st_mode & 0o7777 == 0o644
+    host.run({})
+    assert (host.dest / "hooks/deploy").stat().st_mode & 0o7777 == 0o755
+
+
 def test_adopt_where_backups_exist(host: Host) -> None:
     host.write("svc/main.conf", "by hand\n")
     host.write("svc/main.conf.postmaster-orig", "of another time\n")

@@ -56,7 +56,8 @@ def test_nothing_secret_is_logged_or_returned(tmp_path: Path, monkeypatch: pytes
     assert len(logged) == 1 and "id=svc" in logged[0], "the log is caught here"
     for text in (*logged, json.dumps(result)):
         assert SECRET not in text and options["_tree"] not in text and options["_tree"][:20] not in text
-    assert result["invocation"]["module_args"]["_tree"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
+    if "invocation" in result:  # ansible-core 2.21 leaves it out unless asked for
+        assert result["invocation"]["module_args"]["_tree"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
     manifest = (tmp_path / "state/config_tree/svc.json").read_text()
     assert SECRET not in manifest and rules.digest(f"pw = {SECRET}\n".encode()) not in manifest
 
