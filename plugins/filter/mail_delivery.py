@@ -30,7 +30,7 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(domains) and C(mailboxes) are lists; C(aliases), C(senders) and C(system) are dictionaries of lists of addresses.
+    - C(domains) and C(mailboxes) are lists; C(aliases), C(senders), C(logins) and C(system) are dictionaries of lists of addresses.
     - A catch-all has the key C(@domain) in C(aliases).
   type: dict
 """

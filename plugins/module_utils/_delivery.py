@@ -17,8 +17,7 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
 
     :param model: what :func:`_model.normalise` returns
     :returns: C(domains) (list), C(mailboxes) (list of addresses), C(aliases) (address or C(@domain) to a list of
-        addresses), C(senders) (address to the list of logins that may send as it), C(system) (bare local names, such
-        as the C(postmaster) of RFC 5321 section 4.5.1, to a list of addresses)
+        addresses), C(senders) (address to the list of logins that may send as it), C(system) (bare local names, such as the C(postmaster) of RFC 5321 section 4.5.1, to a list of addresses)
     """
     users, postmaster = model["users"], model["postmaster"]
     aliases = {name: list(targets) for name, targets in model["aliases"].items()}
@@ -38,6 +37,10 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
         for target in targets:
             if target in users:
                 senders.setdefault(name, set()).add(target)
+    logins: dict[str, list[str]] = {user: [] for user in sorted(users)}
+    for sender, owners in sorted(senders.items()):
+        for owner in owners:
+            logins[owner].append(sender)
     system = {}
     if postmaster:
         system = {name: [postmaster] for name in (*ROLE_NAMES, "mailer-daemon", "root")}
@@ -46,5 +49,6 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
         "mailboxes": sorted(users),
         "aliases": dict(sorted(aliases.items())),
         "senders": {name: sorted(logins) for name, logins in sorted(senders.items())},
+        "logins": logins,
         "system": dict(sorted(system.items())),
     }

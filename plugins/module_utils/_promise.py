@@ -51,7 +51,8 @@ class Server:
     """The server that is judged, and what is needed to judge it.
 
     C(addresses) are by family, C(ipv4) and C(ipv6). C(accounts) are pairs of address and password; promises that need
-    more of them than there are stay unasked. C(ca_file) is a PEM file of the authority to trust beside, or instead of
+    more of them than there are stay unasked. C(senders) are the further addresses of an account, C(catch_all) is a domain
+    to the accounts that take all of its mail. C(ca_file) is a PEM file of the authority to trust beside, or instead of
     (empty), the system's. C(foreign) is an address elsewhere, to which nothing may be relayed.
     """
 
@@ -60,6 +61,7 @@ class Server:
     domains: list[str]
     accounts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     senders: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    catch_all: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     ca_file: str | None = None
     nameservers: list[str] = dataclasses.field(default_factory=list)
     helo: str = ""
@@ -133,7 +135,9 @@ class Server:
             with contextlib.suppress(OSError, imaplib.IMAP4.error):
                 session.logout()
 
-    def message(self, sender: str, recipient: str, text: str = "A message of the promises.\n", **headers: str) -> email.message.EmailMessage:
+    def message(
+        self, sender: str, recipient: str, text: str = "A message of the promises.\n", **headers: str
+    ) -> email.message.EmailMessage:
         """Return a message that can be found again by its Message-ID."""
         message = email.message.EmailMessage()
         message["From"] = headers.pop("From", sender)
@@ -147,7 +151,11 @@ class Server:
         return message
 
     def submit(
-        self, message: email.message.EmailMessage, account: tuple[str, str] | None = None, sender: str | None = None, address: str | None = None
+        self,
+        message: email.message.EmailMessage,
+        account: tuple[str, str] | None = None,
+        sender: str | None = None,
+        address: str | None = None,
     ) -> str:
         """Send a message as a user of the server does; return the reply, or raise L(Broken) with the refusal."""
         user, password = account or self.account()
@@ -188,13 +196,16 @@ def find(session: imaplib.IMAP4, message_id: str, folder: str = "INBOX", within:
 class Imap(imaplib.IMAP4_SSL):
     """IMAP over TLS to an address, with the certificate checked for a name."""
 
-    def __init__(self, address: str, name: str, context: ssl.SSLContext, timeout: float, port: int = 993) -> None:
+    def __init__(
+        self, address: str, name: str, context: ssl.SSLContext, timeout: float, port: int = 993, source: str | None = None
+    ) -> None:
         self._name = name
         self._tls = context
+        self._source = (source, 0) if source else None
         super().__init__(address, port, ssl_context=context, timeout=timeout)
 
     def _create_socket(self, timeout):  # type: ignore[override]
-        plain = imaplib.IMAP4._create_socket(self, timeout)
+        plain = socket.create_connection((self.host, self.port), timeout, self._source)
         return self._tls.wrap_socket(plain, server_hostname=self._name)
 
 

@@ -69,13 +69,17 @@ def signing(keys: Mapping[str, Mapping[str, Any]], seen: list[Mapping[str, Any]]
     }
 
 
+_PURPOSES = {
+    "v=spf1": "SPF: who may send",
+    "v=DKIM1": "DKIM: the key of signatures",
+    "v=DMARC1": "DMARC: what to do with forgeries",
+}
+
+
 def _purpose(record: Mapping[str, Any]) -> str:
     if record["type"] != "TXT":
         return record["type"]
-    for mark, purpose in (("v=spf1", "SPF: who may send"), ("v=DMARC1", "DMARC: what to do with forgeries"), ("v=DKIM1", "DKIM: the key of signatures")):
-        if record["values"][0].startswith(mark):
-            return purpose
-    return "TXT"
+    return next((purpose for mark, purpose in _PURPOSES.items() if record["values"][0].startswith(mark)), "TXT")
 
 
 def report(records: list[Mapping[str, Any]]) -> str:

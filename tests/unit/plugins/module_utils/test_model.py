@@ -157,6 +157,7 @@ def test_delivery_tables():
     assert tables["senders"]["news@example.net"] == ["me@example.org"]
     assert tables["senders"]["info@example.org"] == ["you@example.org"]
     assert "you@example.org" in tables["senders"] and tables["senders"]["you@example.org"] == ["you@example.org"]
+    assert tables["logins"]["you@example.org"] == ["info@example.org", "you@example.org"]
     assert tables["system"]["postmaster"] == ["me@example.org"]
 
 
