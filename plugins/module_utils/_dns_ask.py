@@ -52,6 +52,8 @@ WINDOW = 50
 UDP_PAYLOAD = 1232  # no fragmentation on any path (DNS flag day 2020)
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM, errno.ENETDOWN}
 _MAX_THREADS = 16
+_MAX_SOCKETS = 200
+_ROUND = 0.05  # seconds
 
 
 class Unreachable(MailError):
@@ -136,6 +138,14 @@ def ask(questions: Sequence[Question], timeout: float = 2.0, tries: int = 3) -> 
         question.tries = 0
         servers.setdefault(question.server, []).append(question)
     channels = [_Channel(server, group) for server, group in servers.items()]
+    for start in range(0, len(channels), _MAX_SOCKETS):
+        _converse(channels[start : start + _MAX_SOCKETS], timeout, tries)
+    truncated = [question for question in questions if question.reply is not None and question.reply.flags & dns.flags.TC]
+    if truncated:
+        ask_tcp(truncated, timeout * tries)
+
+
+def _converse(channels: Sequence[_Channel], timeout: float, tries: int) -> None:
     with selectors.DefaultSelector() as selector, contextlib.ExitStack() as stack:
         for channel in channels:
             try:
@@ -148,18 +158,19 @@ def ask(questions: Sequence[Question], timeout: float = 2.0, tries: int = 3) -> 
                     stack.callback(channel.socket.close)
             selector.register(channel.socket, selectors.EVENT_READ, channel)
         heard: set[Server] = set()
+        next_round = 0.0
         while any(channel.busy for channel in channels):
             now = time.monotonic()
-            for channel in channels:
-                _expire(channel, now, tries, channel.server in heard)
-                _send(channel, now, timeout)
-            soonest = min((entry[2] for channel in channels for entry in channel.flying.values()), default=now)
-            for ready, _events in selector.select(max(0.0, soonest - time.monotonic())):
+            if now >= next_round:
+                # All of them are looked through only now and then; in between, those that were heard from go on.
+                for channel in channels:
+                    _expire(channel, now, tries, channel.server in heard)
+                    _send(channel, now, timeout)
+                next_round = now + _ROUND
+            for ready, _events in selector.select(max(0.0, next_round - time.monotonic())):
                 if _receive(ready.data):
                     heard.add(ready.data.server)
-    truncated = [question for question in questions if question.reply is not None and question.reply.flags & dns.flags.TC]
-    if truncated:
-        ask_tcp(truncated, timeout * tries)
+                _send(ready.data, time.monotonic(), timeout)
 
 
 def _expire(channel: _Channel, now: float, tries: int, heard: bool) -> None:
