@@ -379,7 +379,7 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
 
 
 def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
-    keys = ("backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_files", "reload", "ttl", "nameservers", "wait")
+    keys = ("backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl", "nameservers", "wait")
     options = problems.mapping(given, "mail_dns", keys)
     result = {
         "backend": problems.choice(options.get("backend", "report"), "mail_dns.backend", DNS_BACKENDS),
@@ -392,7 +392,8 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
             ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"),
         ),
         "key_secret": options.get("key_secret"),
-        "zone_files": problems.mapping(options.get("zone_files"), "mail_dns.zone_files"),
+        "zone_file": options.get("zone_file"),
+        "zone_host": options.get("zone_host"),
         "reload": problems.strings(options.get("reload"), "mail_dns.reload"),
         "ttl": problems.integer(options.get("ttl", 3600), "mail_dns.ttl", 60, 604800),
         "nameservers": [
@@ -402,7 +403,7 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
         ],
         "wait": problems.integer(options.get("wait", 120), "mail_dns.wait", 0, 3600),
     }
-    needed = {"rfc2136": ("server", "key_name", "key_secret"), "zone_file": ("zone_files",)}.get(result["backend"], ())
+    needed = {"rfc2136": ("server", "key_name", "key_secret"), "zone_file": ("zone_file",)}.get(result["backend"], ())
     for key in needed:
         if not result[key]:
             problems.add(f"mail_dns.{key} is needed by mail_dns.backend {result['backend']!r}")

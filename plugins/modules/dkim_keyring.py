@@ -66,6 +66,11 @@ options:
     type: list
     elements: str
     default: []
+  signing:
+    description:
+      - A JSON file in which the signer's configuration says which keys sign, domain to a list of dictionaries with C(selector).
+      - It only tells RV(keys.in_use); where it does not exist, no key signs yet.
+    type: path
   owner:
     description: Owner of directory and keys.
     type: str
@@ -121,6 +126,9 @@ keys:
       description: Path of the private key.
       type: str
       sample: /var/lib/rspamd/dkim/example.org.s20261122.key
+    in_use:
+      description: Whether O(signing) says that this key signs already.
+      type: bool
     origin:
       description: V(existing), V(adopted) or V(created), by what this run found or did (in check mode, would do).
       type: str
@@ -168,6 +176,7 @@ keys:
 """
 
 import contextlib
+import json
 import os
 from typing import Any
 
@@ -209,7 +218,19 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
     return {domain: settings for domain, settings in found.items() if settings["enabled"]}
 
 
-def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None) -> dict:
+def _in_use(path: str | None) -> set[tuple[str, str]]:
+    """Return the pairs of domain and selector that sign already."""
+    if path is None or not os.path.exists(path):
+        return set()
+    try:
+        with open(path, encoding="utf-8") as stream:
+            table = json.load(stream)
+        return {(domain, key["selector"]) for domain, keys in table.items() for key in keys}
+    except (ValueError, AttributeError, KeyError, TypeError) as exc:
+        raise MailError(f"signing {path!r} is not a JSON file of domain to a list of dictionaries with selector") from exc
+
+
+def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: set[tuple[str, str]]) -> dict:
     """What is returned of one domain."""
     step = member.step
     bits = 256 if step.algorithm == "ed25519" else step.bits
@@ -218,6 +239,7 @@ def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None) -> dict:
         "selector": member.selector,
         "selectors": member.selectors,
         "path": step.path,
+        "in_use": (member.domain, member.selector) in in_use,
         "origin": ORIGINS[step.action],
         "adopted_from": step.source if step.action == "copy" else None,
         "algorithm": told.algorithm,
@@ -255,6 +277,7 @@ def keyring(module: AnsibleModule) -> dict:
             raise MailError(f"adopt {place!r} must be an absolute path")
     domains = _wanted(params)
     default_selector = _names.selector(params["default_selector"], "default_selector")
+    in_use = _in_use(params["signing"])
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
@@ -286,7 +309,7 @@ def keyring(module: AnsibleModule) -> dict:
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
-            keys[member.domain] = _described(member, facts)
+            keys[member.domain] = _described(member, facts, in_use)
     return {"changed": changed, "keys": keys, "diff": {"before": {}, "after": after}}
 
 
@@ -301,6 +324,7 @@ def main() -> None:
             "algorithm": {"type": "str", "choices": ["rsa", "ed25519"], "default": "rsa"},
             "bits": {"type": "int", "default": 2048},
             "adopt": {"type": "list", "elements": "str", "default": []},
+            "signing": {"type": "path"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str"},
             "mode": {"type": "raw", "default": "0640"},

@@ -202,3 +202,18 @@ def test_an_unchanged_run_over_many_domains_is_quick(arguments, key):
     result = run("dkim_keyring", {**arguments, "domains": domains})
     assert not result["changed"] and len(result["keys"]) == 200
     assert time.monotonic() - start < 20
+
+
+def test_it_says_which_keys_sign_already(arguments, tmp_path):
+    assert run("dkim_keyring", arguments)["keys"]["example.org"]["in_use"] is False
+    table = tmp_path / "signing.json"
+    table.write_text('{"example.org": [{"selector": "s20261122", "path": "/x"}], "example.net": [{"selector": "old", "path": "/y"}]}')
+    keys = run("dkim_keyring", {**arguments, "signing": str(table)})["keys"]
+    assert {domain: found["in_use"] for domain, found in keys.items()} == {"example.org": True, "example.net": False}
+
+
+def test_a_broken_table_of_signers_is_an_error(arguments, tmp_path):
+    table = tmp_path / "signing.json"
+    table.write_text("[]")
+    failed = run("dkim_keyring", {**arguments, "signing": str(table)})
+    assert failed["msg"] == f"signing {str(table)!r} is not a JSON file of domain to a list of dictionaries with selector"
