@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import random
 import selectors
 import socket
 import struct
@@ -23,33 +24,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, inside
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_wire import Reply
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 try:
     import dns.exception
-    import dns.flags
-    import dns.message
-    import dns.name
-    import dns.rcode
-    import dns.rdataclass
-    import dns.rdatatype
     import dns.resolver
-    import dns.tsig
 except ImportError:
     HAS_DNSPYTHON = False
-    DAMAGED: tuple[type[Exception], ...] = ()
     DNSPYTHON_TRACEBACK: str | None = traceback.format_exc()
 else:
     HAS_DNSPYTHON = True
-    # What the parser raises for octets that are no message; dnspython 2.3 lets a number that it does not know through as ValueError.
-    DAMAGED = (dns.exception.DNSException, ValueError)
     DNSPYTHON_TRACEBACK = None
 
 # Questions that one server is asked before its answers are awaited. BIND drops updates past 100 (update-quota).
 WINDOW = 50
-UDP_PAYLOAD = 1232  # no fragmentation on any path (DNS flag day 2020)
 _NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EACCES, errno.EPERM, errno.ENETDOWN}
 _MAX_THREADS = 16
 _MAX_SOCKETS = 200
@@ -85,15 +77,12 @@ class Question:
     name: str
     type: str
     recurse: bool = False
-    reply: Any = None
+    reply: Reply | None = None
     error: Unreachable | None = None
     tries: int = field(default=0, repr=False)
 
-    def message(self) -> Any:
-        query = dns.message.make_query(dns.name.from_text(self.name), self.type, use_edns=0, payload=UDP_PAYLOAD)
-        if not self.recurse:
-            query.flags &= ~dns.flags.RD
-        return query
+    def wire(self, ident: int, edns: bool = False) -> bytes:
+        return _dns_wire.query(ident, self.name, self.type, self.recurse, edns)
 
 
 class _Channel:
@@ -102,7 +91,7 @@ class _Channel:
     def __init__(self, server: Server, questions: Iterable[Question]) -> None:
         self.server = server
         self.queue = deque(questions)
-        self.flying: dict[int, tuple[Question, Any, float]] = {}
+        self.flying: dict[int, tuple[Question, float]] = {}
         self.socket: socket.socket | None = None
         self.weak_route = False
 
@@ -140,7 +129,7 @@ def ask(questions: Sequence[Question], timeout: float = 2.0, tries: int = 3) -> 
     channels = [_Channel(server, group) for server, group in servers.items()]
     for start in range(0, len(channels), _MAX_SOCKETS):
         _converse(channels[start : start + _MAX_SOCKETS], timeout, tries)
-    truncated = [question for question in questions if question.reply is not None and question.reply.flags & dns.flags.TC]
+    truncated = [question for question in questions if question.reply is not None and question.reply.truncated]
     if truncated:
         ask_tcp(truncated, timeout * tries)
 
@@ -174,7 +163,7 @@ def _converse(channels: Sequence[_Channel], timeout: float, tries: int) -> None:
 
 
 def _expire(channel: _Channel, now: float, tries: int, heard: bool) -> None:
-    for key, (question, _query, deadline) in list(channel.flying.items()):
+    for key, (question, deadline) in list(channel.flying.items()):
         if deadline > now or key not in channel.flying:
             continue
         del channel.flying[key]
@@ -189,11 +178,11 @@ def _expire(channel: _Channel, now: float, tries: int, heard: bool) -> None:
 def _send(channel: _Channel, now: float, timeout: float) -> None:
     while channel.queue and len(channel.flying) < WINDOW:
         question = channel.queue[0]
-        query = question.message()
-        if query.id in channel.flying:
+        ident = random.getrandbits(16)
+        if ident in channel.flying:
             continue
         try:
-            channel.socket.send(query.to_wire())
+            channel.socket.send(question.wire(ident, edns=True))
         except BlockingIOError:
             return
         except OSError as exc:
@@ -201,7 +190,7 @@ def _send(channel: _Channel, now: float, timeout: float) -> None:
             return
         channel.queue.popleft()
         question.tries += 1
-        channel.flying[query.id] = (question, query, now + timeout)
+        channel.flying[ident] = (question, now + timeout)
 
 
 def _receive(channel: _Channel) -> bool:
@@ -217,16 +206,16 @@ def _receive(channel: _Channel) -> bool:
         entry = channel.flying.get(struct.unpack("!H", wire[:2])[0]) if len(wire) >= 12 else None
         if entry is None:
             continue
-        question, query, _deadline = entry
+        question = entry[0]
         try:
-            reply = dns.message.from_wire(wire, ignore_trailing=True, raise_on_truncation=False)
-        except DAMAGED:
+            reply = _dns_wire.reply(wire)
+        except ValueError:
             continue
-        if not query.is_response(reply):
+        if not reply.answers(reply.id, question.name, question.type):
             continue
         heard = True
         question.reply = reply
-        del channel.flying[query.id]
+        del channel.flying[reply.id]
 
 
 class Stream:
@@ -249,7 +238,7 @@ class Stream:
             self._socket.close()
         self._socket, self._buffer = None, b""
 
-    def exchange(self, queries: Sequence[Any], window: int = WINDOW, repeat: bool = True) -> list[bytes | None]:
+    def exchange(self, queries: Sequence[bytes], window: int = WINDOW, repeat: bool = True) -> list[bytes | None]:
         """Send all messages and return the replies as octets, in the order of the messages.
 
         A server may close the connection whenever it likes; what it left unanswered is then sent again over a new one, if
@@ -261,11 +250,7 @@ class Stream:
         left = list(range(len(queries)))
         while left:
             # Message identifiers are only 16 bits and random; the ones under way at once must differ.
-            turn, seen = [], set()
-            for at in left:
-                if queries[at].id not in seen:
-                    seen.add(queries[at].id)
-                    turn.append(at)
+            turn = list({queries[at][:2]: at for at in reversed(left)}.values())[::-1]
             before = len(left)
             try:
                 self._turn(queries, turn, replies, window)
@@ -283,8 +268,8 @@ class Stream:
             left = [at for at in left if replies[at] is None]
         return replies
 
-    def _turn(self, queries: Sequence[Any], turn: list[int], replies: list[bytes | None], window: int) -> None:
-        flying: dict[int, int] = {}
+    def _turn(self, queries: Sequence[bytes], turn: list[int], replies: list[bytes | None], window: int) -> None:
+        flying: dict[bytes, int] = {}
         waiting = deque(turn)
         if self._socket is None:
             self._socket = socket.create_connection((self.server.address, self.server.port), timeout=self.timeout)
@@ -293,8 +278,8 @@ class Stream:
             bulk = b""
             while waiting and len(flying) < window:
                 at = waiting.popleft()
-                wire = queries[at].to_wire(max_size=65535)
-                flying[queries[at].id] = at
+                wire = queries[at]
+                flying[wire[:2]] = at
                 bulk += struct.pack("!H", len(wire)) + wire
             if bulk:
                 try:
@@ -302,7 +287,7 @@ class Stream:
                 except (BrokenPipeError, ConnectionResetError) as exc:
                     raise EOFError from exc
             wire = self._read()
-            at = flying.pop(struct.unpack("!H", wire[:2])[0], None) if len(wire) >= 12 else None
+            at = flying.pop(wire[:2], None) if len(wire) >= 12 else None
             if at is not None:
                 replies[at] = wire
 
@@ -331,7 +316,7 @@ def ask_tcp(questions: Sequence[Question], timeout: float = 5.0) -> None:
 
     def one(server: Server, group: list[Question]) -> None:
         with Stream(server, timeout) as stream:
-            queries = [question.message() for question in group]
+            queries = [question.wire(random.getrandbits(16)) for question in group]
             try:
                 wires = stream.exchange(queries)
             except Unreachable as exc:
@@ -340,8 +325,8 @@ def ask_tcp(questions: Sequence[Question], timeout: float = 5.0) -> None:
                 return
             for question, wire in zip(group, wires):
                 try:
-                    question.reply = dns.message.from_wire(wire, ignore_trailing=True)
-                except DAMAGED as exc:
+                    question.reply = _dns_wire.reply(wire)
+                except ValueError as exc:
                     question.error = Unreachable(f"{server} sends what is not a DNS message: {exc}")
 
     if servers:
@@ -350,26 +335,10 @@ def ask_tcp(questions: Sequence[Question], timeout: float = 5.0) -> None:
                 done.result()
 
 
-def rcode_text(reply: Any) -> str:
-    return dns.rcode.to_text(reply.rcode())
-
-
-def rrset_of(reply: Any, name: str, rtype: str) -> RRset:
+def rrset_of(reply: Reply, name: str, rtype: str) -> RRset:
     """Return the records of this type at this very name in the answer section (an alias is not followed)."""
-    found = reply.get_rrset(reply.answer, dns.name.from_text(name), dns.rdataclass.IN, dns.rdatatype.from_text(rtype))
-    if found is None:
-        return RRset()
-    return RRset(tuple(Rdata(rtype, item.to_wire()) for item in found), found.ttl)
-
-
-def authority(reply: Any, rtype: str) -> list[str]:
-    """Return the owner names of this type in the authority section, canonical, without the final dot."""
-    code = dns.rdatatype.from_text(rtype)
-    return [plain(rrset.name) for rrset in reply.authority if rrset.rdtype == code]
-
-
-def plain(name: Any) -> str:
-    return name.to_text(omit_final_dot=True).lower()
+    found = [record for record in reply.answer if record.name == name and record.type == rtype]
+    return RRset(tuple(Rdata(rtype, record.wire) for record in found), found[0].ttl if found else None)
 
 
 class Resolver:
@@ -387,10 +356,10 @@ class Resolver:
                 raise MailError(f"no resolver is configured on this host (/etc/resolv.conf): {exc}; set nameservers") from exc
             self.servers = [Server(str(address), port) for address in config.nameservers if _is_address(address)]
 
-    def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Any]:
+    def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reply | Unreachable]:
         """Return (name, type) -> reply, or the :class:`Unreachable` that stands for it. SERVFAIL and REFUSED are no reply."""
         wanted = list(dict.fromkeys(pairs))
-        found: dict[tuple[str, str], Any] = {}
+        found: dict[tuple[str, str], Reply | Unreachable] = {}
         left = wanted
         for server in self.servers:
             questions = [Question(server, name, rtype, recurse=True) for name, rtype in left]
@@ -399,10 +368,10 @@ class Resolver:
                 key = (question.name, question.type)
                 if question.error is not None:
                     found[key] = question.error
-                elif question.reply.rcode() in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                elif question.reply.rcode in ("NOERROR", "NXDOMAIN"):
                     found[key] = question.reply
                 else:
-                    found[key] = Unreachable(f"resolver {server} answers {rcode_text(question.reply)} for {question.name} {question.type}")
+                    found[key] = Unreachable(f"resolver {server} answers {question.reply.rcode} for {question.name} {question.type}")
             left = [key for key in left if isinstance(found[key], Unreachable)]
             if not left:
                 break
@@ -421,8 +390,7 @@ class Resolver:
                 reply = replies[host, rtype]
                 if isinstance(reply, Unreachable):
                     continue
-                code = dns.rdatatype.from_text(rtype)
-                found[host] += [item.address for rrset in reply.answer if rrset.rdtype == code for item in rrset]
+                found[host] += [Rdata(rtype, record.wire).text for record in reply.answer if record.type == rtype]
         return found
 
     def zones(self, names: Iterable[str]) -> dict[str, str | Unreachable]:
@@ -449,20 +417,16 @@ class Resolver:
         return found
 
 
-def zone_in(reply: Any, name: str) -> str | Unreachable | None:
+def zone_in(reply: Reply | Unreachable, name: str) -> str | Unreachable | None:
     """Return the zone that an answer to a SOA question tells, None if it does not tell."""
     if isinstance(reply, Unreachable):
         return reply
-    at = dns.name.from_text(name)
-    for rrset in reply.answer:
-        if rrset.rdtype == dns.rdatatype.SOA and rrset.name == at:
-            return plain(rrset.name)
-        if rrset.rdtype == dns.rdatatype.CNAME and rrset.name == at:
+    for record in reply.answer:
+        if record.type == "SOA" and record.name == name:
+            return record.name
+        if record.type == "CNAME" and record.name == name:
             return None  # the SOA in the authority section is that of the alias's target
-    for rrset in reply.authority:
-        if rrset.rdtype == dns.rdatatype.SOA and at.is_subdomain(rrset.name):
-            return plain(rrset.name)
-    return None
+    return next((record.name for record in reply.authority if record.type == "SOA" and inside(name, record.name)), None)
 
 
 def _is_address(text: Any) -> bool:

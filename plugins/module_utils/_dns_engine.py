@@ -285,7 +285,7 @@ class _Run:
             reply = replies[zone, "SOA"]
             if isinstance(reply, Unreachable):
                 raise MailError(f"zone {zone!r}: its primary server is not known: {reply}; set server")
-            names = [_dns_ask.plain(item.mname) for rrset in reply.answer for item in rrset if hasattr(item, "mname")]
+            names = [record.target for record in reply.answer if record.type == "SOA"]
             if not names:
                 raise MailError(f"zone {zone!r} has no SOA record, so it does not exist for this resolver; set server")
             masters.setdefault(names[0], []).append(zone)

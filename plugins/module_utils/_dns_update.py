@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import base64
 import binascii
+import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask
-from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Server, Stream, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_wire
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Server, Stream, Unreachable, rrset_of
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, inside, messages
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import TYPES, Rdata
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_wire import Reply
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
 
 try:
+    import dns.exception
     import dns.flags
     import dns.message
     import dns.name
-    import dns.rcode
     import dns.rdata
     import dns.rdataclass
     import dns.rdatatype
@@ -120,10 +122,16 @@ class Primary:
         key = dns.tsig.Key(self.key.name + ".", self.key.secret, self.key.algorithm)
         message.use_tsig({key.name: key}, key.name)
 
-    def _parse(self, query: Any, wire: bytes) -> tuple[str, Any]:
-        """Return (what the answer says, the answer or None)."""
+    def _parse(self, message: Any, wire: bytes) -> tuple[str, Reply | None]:
+        """Return (what the answer says, the answer or None). ``message`` is the signed one that it answers, or None."""
         try:
-            reply = dns.message.from_wire(wire, keyring=query.keyring, request_mac=query.mac, ignore_trailing=True)
+            reply = _dns_wire.reply(wire)
+        except ValueError as exc:
+            raise Unreachable(f"{self.server} sends what is not a DNS message: {exc}") from exc
+        if message is None:
+            return reply.rcode, reply
+        try:
+            signed = dns.message.from_wire(wire, keyring=message.keyring, request_mac=message.mac, ignore_trailing=True).had_tsig
         except (dns.tsig.PeerBadSignature, dns.tsig.BadSignature):
             return "BADSIG", None
         except (dns.tsig.PeerBadKey, dns.tsig.BadKey, dns.message.UnknownTSIGKey):
@@ -132,19 +140,12 @@ class Primary:
             return "BADTIME", None
         except dns.tsig.PeerBadTruncation:
             return "BADTRUNC", None
-        except _dns_ask.DAMAGED as exc:
-            # dnspython 2.9 refuses an unsigned answer, 2.3 passes it on: it is judged below.
-            try:
-                reply = dns.message.from_wire(wire, ignore_trailing=True)
-            except _dns_ask.DAMAGED:
-                raise Unreachable(f"{self.server} sends what is not a DNS message: {exc}") from exc
-        code = _dns_ask.rcode_text(reply)
-        if query.keyring and not reply.had_tsig:
-            # An unsigned success proves nothing, an unsigned error is what Knot sends for every trouble with the key.
-            return f"UNSIGNED-{code}", reply
-        return code, reply
+        except (dns.exception.DNSException, ValueError):
+            signed = False  # dnspython 2.9 refuses an answer without a signature so, 2.3 passes it on
+        # An unsigned success proves nothing, an unsigned error is what Knot sends for every trouble with the key.
+        return (reply.rcode, reply) if signed else (f"UNSIGNED-{reply.rcode}", None)
 
-    def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, Any]]:
+    def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], tuple[str, Reply | None]]:
         """Return (name, type) -> (rcode, reply). Signed if so asked, or if the server refuses to answer unsigned questions.
 
         :raises Unreachable: the server does not answer
@@ -159,17 +160,19 @@ class Primary:
             found.update({pair: answer for pair, answer in again.items() if not answer[0].startswith("UNSIGNED-")})
         return found
 
-    def _ask(self, pairs: list[tuple[str, str]], signed: bool) -> dict[tuple[str, str], tuple[str, Any]]:
-        queries = []
+    def _ask(self, pairs: list[tuple[str, str]], signed: bool) -> dict[tuple[str, str], tuple[str, Reply | None]]:
+        queries, wires = [], []
         for name, rtype in pairs:
-            query = dns.message.make_query(dns.name.from_text(name), rtype)
-            query.flags &= ~dns.flags.RD
+            query = None
             if signed:
+                query = dns.message.make_query(name + ".", rtype)
+                query.flags &= ~dns.flags.RD
                 self._sign(query)
             queries.append(query)
+            wires.append(_dns_wire.query(random.getrandbits(16), name, rtype) if query is None else query.to_wire())
         with Stream(self.server, self.timeout) as stream:
-            wires = stream.exchange(queries)
-        return {pair: self._parse(query, wire) for pair, query, wire in zip(pairs, queries, wires)}
+            replies = stream.exchange(wires)
+        return {pair: self._parse(query, wire) for pair, query, wire in zip(pairs, queries, replies)}
 
     def zones(self, names: Iterable[str]) -> dict[str, str]:
         """Return name -> zone as this server has them.
@@ -181,7 +184,7 @@ class Primary:
         found = {}
         for name in names:
             code, reply = answers[name, "SOA"]
-            if code not in ("NOERROR", "NXDOMAIN") or not reply.flags & dns.flags.AA:
+            if code not in ("NOERROR", "NXDOMAIN") or not reply.authoritative:
                 raise MailError(
                     f"server {self.server} is not authoritative for {name!r} (it answers {code}): check server, or give the zone"
                 )
@@ -206,7 +209,7 @@ class Primary:
         others: dict[str, set[str]] = {}
         for (name, rtype), zone in pairs.items():
             reply = self._authoritative(*answers[name, rtype], name, zone)
-            rrset, alias = _rrset_of(reply, name, rtype), _dns_ask.rrset_of(reply, name, "CNAME")
+            rrset, alias = rrset_of(reply, name, rtype), rrset_of(reply, name, "CNAME")
             if (name, rtype) in wanted:
                 found[name, rtype] = rrset
             if rrset.values and rtype != "CNAME":
@@ -226,8 +229,8 @@ class Primary:
             if code == "NOTAUTH":
                 raise MailError(f"zone {zone!r}: server {self.server} answers NOTAUTH when asked for {name!r}: it does not have the zone")
             raise MailError(explain(code, str(self.server), zone, self.key))
-        cut = [owner for owner in _dns_ask.authority(reply, "NS") if owner != zone and inside(owner, zone)]
-        if not reply.flags & dns.flags.AA:
+        cut = [record.name for record in reply.authority if record.type == "NS" and record.name != zone and inside(record.name, zone)]
+        if not reply.authoritative:
             if cut:
                 raise MailError(
                     f"zone {zone!r}: {name!r} is not in this zone: {cut[0]!r} is delegated to other servers; "
@@ -237,7 +240,7 @@ class Primary:
                 f"zone {zone!r}: server {self.server} answers for {name!r} without authority: it is no authoritative server of the zone"
             )
         owner = _dns_ask.zone_in(reply, name)
-        if owner is not None and owner != zone and not any(rrset.rdtype == dns.rdatatype.CNAME for rrset in reply.answer):
+        if owner is not None and owner != zone and not any(record.type == "CNAME" for record in reply.answer):
             raise MailError(f"zone {zone!r}: on server {self.server}, {name!r} is in zone {owner!r}")
         return reply
 
@@ -255,7 +258,7 @@ class Primary:
         doubtful = set()
         for (star, rtype), keys in stars.items():
             reply = answers[star, rtype][1]
-            there = _dns_ask.rrset_of(reply, star, rtype) if reply is not None else RRset()
+            there = rrset_of(reply, star, rtype) if reply is not None else RRset()
             doubtful |= {key for key in keys if there.values and there.keys == found[key].keys}
         if not doubtful:
             return
@@ -297,10 +300,11 @@ class Primary:
                 update.add(name, change.after.ttl, *(_rdata(value) for value in change.after.values))
         return update
 
-    def _exchange(self, updates: list[Any]) -> list[tuple[str, Any]]:
+    def _exchange(self, updates: list[Any]) -> list[tuple[str, Reply | None]]:
         with Stream(self.server, self.timeout) as stream:
-            wires = stream.exchange(updates, window=UPDATE_WINDOW, repeat=False)
-        return [("LOST", None) if wire is None else self._parse(update, wire) for update, wire in zip(updates, wires)]
+            wires = stream.exchange([update.to_wire(max_size=65535) for update in updates], window=UPDATE_WINDOW, repeat=False)
+        signed = [update if self.key is not None else None for update in updates]
+        return [("LOST", None) if wire is None else self._parse(update, wire) for update, wire in zip(signed, wires)]
 
     def probe(self, zones: Mapping[str, Sequence[Change]]) -> dict[str, str]:
         """Ask whether updates would be let in: the prerequisites alone, with nothing to update. Return zone -> error."""
@@ -345,7 +349,7 @@ class Primary:
             if reply is None or code not in ("NOERROR", "NXDOMAIN"):
                 errors.setdefault(zone, f"zone {zone!r}: server {self.server} accepted the update, and answers {code} when read again")
                 continue
-            there, alias = _rrset_of(reply, name, rtype), _dns_ask.rrset_of(reply, name, "CNAME")
+            there, alias = rrset_of(reply, name, rtype), rrset_of(reply, name, "CNAME")
             if rtype != "CNAME" and alias.values and change.after.values:
                 why = f"there is a CNAME to {alias.texts[0]}, beside which other data is dropped silently (RFC 2136 section 3.4.2.2)"
             elif self._as_written(change, there):
@@ -365,7 +369,7 @@ class Primary:
         rtype = change.type
         answers = self.ask((star, rtype) for star in _stars(change.name, change.zone))
         replies = {star: reply for (star, _type), (_code, reply) in answers.items() if reply is not None}
-        return any(_dns_ask.rrset_of(reply, star, rtype).keys == there.keys for star, reply in replies.items())
+        return any(rrset_of(reply, star, rtype).keys == there.keys for star, reply in replies.items())
 
 
 def _stars(name: str, zone: str) -> list[str]:
@@ -375,10 +379,6 @@ def _stars(name: str, zone: str) -> list[str]:
         rest = rest.split(".", 1)[1]
         found.append("*." + rest)
     return found
-
-
-def _rrset_of(reply: Any, name: str, rtype: str) -> RRset:
-    return _dns_ask.rrset_of(reply, name, rtype)
 
 
 def _rdata(value: Rdata) -> Any:

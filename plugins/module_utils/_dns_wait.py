@@ -15,12 +15,6 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Resolver, Server, Unreachable
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, Wanted, holds, missing
 
-try:
-    import dns.flags
-    import dns.rdatatype
-except ImportError:  # reported by the modules through _dns_ask.HAS_DNSPYTHON
-    pass
-
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -62,7 +56,7 @@ def authorities(resolver: Resolver, zones: Iterable[str], port: int = 53) -> lis
         if isinstance(reply, Unreachable):
             found.append(Authority(zone, None, None, "unknown", f"the name servers of the zone are not known: {reply}"))
             continue
-        names = [_dns_ask.plain(item.target) for rrset in reply.answer if rrset.rdtype == dns.rdatatype.NS for item in rrset]
+        names = [record.target for record in reply.answer if record.type == "NS"]
         hosts[zone] = sorted(names)
         if not names:
             found.append(Authority(zone, None, None, "unreachable", "the zone has no NS records: it is not delegated"))
@@ -104,11 +98,11 @@ def _judge(question: Question, authority: Authority) -> None:
     if question.error is not None:
         _set(authority, "unknown" if question.error.unknown else "unreachable", str(question.error))
         return
-    code = _dns_ask.rcode_text(question.reply)
+    code = question.reply.rcode
     if code not in ("NOERROR", "NXDOMAIN"):
         _set(authority, "unreachable", f"answers {code} for {question.name} {question.type}: it does not serve the zone")
         return
-    if not question.reply.flags & dns.flags.AA:
+    if not question.reply.authoritative:
         reason = f"answers without authority for {question.name} {question.type}: a lame delegation (RFC 1912 section 2.8)"
         _set(authority, "unreachable", reason)
         return

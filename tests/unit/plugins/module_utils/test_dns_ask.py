@@ -235,7 +235,7 @@ def hang(end):
 def test_tcp_without_answers(tcp, message):
     with Fake(tcp=tcp) as fake, Stream(fake.server, 0.3) as stream:
         with pytest.raises(Unreachable) as caught:
-            stream.exchange([question.message() for question in questions(fake, 2)])
+            stream.exchange([question.wire(at) for at, question in enumerate(questions(fake, 2))])
         stream.close()
         assert str(caught.value) == message.format(fake.server)
 
