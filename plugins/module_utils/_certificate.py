@@ -141,4 +141,5 @@ def check_pair(key: Any, certificate: Any, wanted: list[str], where: str) -> Non
         raise MailError(f"{where}: the certificate ended at {_not_after(certificate).isoformat()}Z")
     missing = [name for name in wanted if not covers(certificate, name)]
     if missing:
-        raise MailError(f"{where}: the certificate does not name {', '.join(missing)}; it names {', '.join(names(certificate)) or 'nothing'}")
+        named = ", ".join(names(certificate)) or "nothing"
+        raise MailError(f"{where}: the certificate does not name {', '.join(missing)}; it names {named}")

@@ -17,7 +17,8 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
 
     :param model: what :func:`_model.normalise` returns
     :returns: C(domains) (list), C(mailboxes) (list of addresses), C(aliases) (address or C(@domain) to a list of
-        addresses), C(senders) (address to the list of logins that may send as it), C(system) (bare local names, such as the C(postmaster) of RFC 5321 section 4.5.1, to a list of addresses)
+        addresses), C(senders) (address to the list of logins that may send as it), C(logins) (the same the other way round),
+        and C(system) (bare local names, such as the C(postmaster) of RFC 5321 section 4.5.1, to a list of addresses)
     """
     users, postmaster = model["users"], model["postmaster"]
     aliases = {name: list(targets) for name, targets in model["aliases"].items()}

@@ -22,7 +22,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
 ROLE_NAMES = ("postmaster", "abuse", "hostmaster", "webmaster", "security", "noc")
 
-MTAS = ("postfix",)
+MTAS = ("postfix", "opensmtpd")
 CERTIFICATE_METHODS = ("acme-http", "acme-dns", "files", "self-signed")
 DNS_BACKENDS = ("report", "rfc2136", "zone_file")
 
@@ -54,6 +54,8 @@ _NOT_PUBLIC = tuple(
 )
 
 _BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$")
+#: A user's local part is the name of a directory.
+_DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
 _SIZE = re.compile(r"^([0-9]+) ?([KMGT]?)i?B?$", re.IGNORECASE)
 
 
@@ -270,6 +272,8 @@ def _users(problems: _Problems, given: Any, domains: Mapping[str, Any]) -> dict[
             problems.add(f"{where} is declared twice (addresses are compared without case)")
         if "+" in name.split("@")[0]:
             problems.add(f"{where} has a '+': what follows it is a detail of the user before it (RFC 5233), not a user")
+        elif not _DIRECTORY.match(name.split("@")[0]):
+            problems.add(f"{where} names a directory, so it may have only a-z, 0-9, '.', '_' and '-' before the @")
         if name.split("@")[1] not in domains:
             problems.add(f"{where} is in a domain that mail_domains does not declare")
         options = problems.mapping(value, where, ("password_hash", "quota", "senders", "limit"))
@@ -379,8 +383,8 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
 
 
 def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
-    keys = ("backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl", "nameservers", "wait")
-    options = problems.mapping(given, "mail_dns", keys)
+    keys = "backend server port key_name key_algorithm key_secret zone_file zone_host reload ttl nameservers wait"
+    options = problems.mapping(given, "mail_dns", keys.split())
     result = {
         "backend": problems.choice(options.get("backend", "report"), "mail_dns.backend", DNS_BACKENDS),
         "server": options.get("server"),
@@ -450,7 +454,8 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
         except ValueError as exc:
             problems.add(f"mail_filter.trusted {text!r} is not a network in CIDR form: {exc}")
     if result["junk"] >= result["reject"]:
-        problems.add(f"mail_filter.junk {result['junk']:g} must be below mail_filter.reject {result['reject']:g}: nothing would land in Junk")
+        limit = f"mail_filter.reject {result['reject']:g}"
+        problems.add(f"mail_filter.junk {result['junk']:g} must be below {limit}: nothing would land in Junk")
     if result["greylist"] is not None and result["greylist"] >= result["reject"]:
         problems.add(f"mail_filter.greylist {result['greylist']:g} must be below mail_filter.reject {result['reject']:g}")
     return result

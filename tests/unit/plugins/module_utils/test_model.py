@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import pytest
+
 from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _model, _records
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
@@ -45,7 +46,7 @@ def test_a_role_alone_passes_only_what_it_has():
     ("changes", "text"),
     [
         ({"domain": {}}, "mail_domain is not a variable of this collection (did you mean domains?)"),
-        ({"mta": "exim"}, "mail_mta 'exim' is unknown; it is one of postfix"),
+        ({"mta": "exim"}, "mail_mta 'exim' is unknown; it is one of postfix, opensmtpd"),
         ({"routes": {}}, "mail_routes (smarthosts and routes) is not built yet in this release: take it out"),
         ({"fqdn": "mail"}, "mail_fqdn 'mail' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
         ({"addresses": "10.1.2.3"}, "mail_addresses '10.1.2.3' is private: other mail servers cannot reach it. "
@@ -54,7 +55,8 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"domains": {"example.org": {"dkmi": {}}}},
          "mail_domains['example.org'] has no key 'dkmi' (did you mean 'dkim'?); "
          "it knows dkim, spf, dmarc, catch_all, txt, mta_sts, tls_rpt"),
-        ({"domains": {"example.org": {"mta_sts": True}}}, "mail_domains['example.org'].mta_sts is not built yet in this release: take it out"),
+        ({"domains": {"example.org": {"mta_sts": True}}},
+         "mail_domains['example.org'].mta_sts is not built yet in this release: take it out"),
         ({"domains": {"example.org": {"catch_all": "nobody@example.org"}}},
          "mail_domains['example.org'].catch_all leads to 'nobody@example.org', which is neither a user nor an alias"),
         ({"domains": {"example.org": {"txt": {"@": "v=spf1 -all"}}}},
@@ -63,6 +65,8 @@ def test_a_role_alone_passes_only_what_it_has():
          "mail_users['me@example.net'] is in a domain that mail_domains does not declare"),
         ({"users": {"me+x@example.org": {"password_hash": HASH}}},
          "mail_users['me+x@example.org'] has a '+': what follows it is a detail of the user before it (RFC 5233), not a user"),
+        ({"users": {"o'brien@example.org": {"password_hash": HASH}}},
+         "mail_users[\"o'brien@example.org\"] names a directory, so it may have only a-z, 0-9, '.', '_' and '-' before the @"),
         ({"users": user(quota="lots")}, "mail_users['me@example.org'].quota 'lots' is not a size such as 500M or 2G "
          "(powers of 1024; 0 for no limit)"),
         ({"users": user(senders=["me@example.net"])}, "mail_users['me@example.org'].senders 'me@example.net' is in a domain "
@@ -162,7 +166,8 @@ def test_delivery_tables():
 
 
 def test_records_of_a_domain():
-    records = _records.plan(_model.normalise(given()), {"example.org": {"name": "s1._domainkey.example.org", "value": "v=DKIM1; p=AA=="}})
+    key = {"name": "s1._domainkey.example.org", "value": "v=DKIM1; p=AA=="}
+    records = _records.plan(_model.normalise(given()), {"example.org": key})
     assert [(record["name"], record["type"], record["values"]) for record in records] == [
         ("example.org", "MX", ["10 mail.example.org."]),
         ("example.org", "TXT", ["v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all"]),
@@ -172,7 +177,9 @@ def test_records_of_a_domain():
     ]
 
 
-@pytest.mark.parametrize(("served", "in_use", "signs"), [(True, False, True), (False, True, True), (False, False, False), (None, False, False)])
+@pytest.mark.parametrize(
+    ("served", "in_use", "signs"), [(True, False, True), (False, True, True), (False, False, False), (None, False, False)]
+)
 def test_a_key_signs_once_its_record_is_seen_and_goes_on(served, in_use, signs):
     key = {"name": "s1._domainkey.example.org", "selector": "s1", "path": "/k", "value": "v", "in_use": in_use}
     seen = [{"name": "s1._domainkey.example.org.", "type": "TXT", "served": served}]
