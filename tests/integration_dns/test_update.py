@@ -11,12 +11,14 @@ import time
 
 import dns.update
 import pytest
+import servers
 from servers import OTHER_SECRET, SECRET
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_plan, _dns_update
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Server
 
 ZONE = "example.org"
+OPEN = {"open.example": (servers.zone_text("open.example"), "type primary;")}
 DKIM = "v=DKIM1; k=rsa; p=" + "A" * 400
 PLAN = [
     {"name": "s1._domainkey.example.org", "type": "TXT", "values": [DKIM], "state": "exact"},
@@ -324,3 +326,19 @@ def test_a_server_that_is_not_there(run, primary, to):
 def test_a_secret_that_is_none(run, primary, to):
     result = run("dns_txt_record", **{**to, "tsig_secret": "not/base64!"}, name="a.example.org", values=["a"])
     assert result["msg"] == "tsig_secret is not base64: give the secret as it stands in the key file, without quotation marks"
+
+
+@pytest.mark.parametrize("sign_queries", [False, True])
+def test_a_server_that_answers_only_signed_questions(run, daemons, tmp_path, sign_queries):
+    policy = 'type primary; allow-query { key "mail-update"; }; allow-update { key "mail-update"; };'
+    server = servers.Named(tmp_path / "shy", "127.0.0.1", servers.free_port(), {ZONE: (servers.zone_text(ZONE), policy), **OPEN})
+    daemons.append(server)
+    server.start("open.example")
+    to = {"server": "127.0.0.1", "port": server.port, "tsig_name": "mail-update", "tsig_secret": SECRET, "sign_queries": sign_queries}
+    assert run("dns_txt_record", **to, name="a.example.org", values=["a"])["changed"] is True
+    assert run("dns_txt_record", **to, name="a.example.org", values=["a"])["changed"] is False
+    result = run("dns_txt_record", **{**to, "tsig_secret": OTHER_SECRET}, zone=ZONE, name="a.example.org", values=["a"])
+    assert result["msg"] == (
+        f"zone 'example.org': server 127.0.0.1 port {server.port} answers BADSIG to {KEY}: it knows the key by name, and the signature "
+        "does not verify; check tsig_secret"
+    )

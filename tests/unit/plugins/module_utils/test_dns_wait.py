@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_wait, _dns_wire
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Server, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import from_text
+
+NAME, ZONE = "s1._domainkey.example.org", "example.org"
+IPV4, IPV6, OTHER = "192.0.2.1", "2001:db8::1", "192.0.2.2"
+AA = _dns_wire.QR | _dns_wire.AA
+SILENT, NO_ROUTE = Unreachable("does not answer"), Unreachable("Network is unreachable", unknown=True)
+
+
+def wanted(state="exact", values=("a",)):
+    item = {"name": NAME, "zone": ZONE, "type": "TXT", "values": list(values), "ttl": 60, "state": state, "owned_prefix": None}
+    return _dns_plan.in_zones(_dns_plan.wanted_records([item]), {})
+
+
+def reply(*values, flags=AA, alias=None):
+    records = [_dns_wire.Record(NAME, "TXT", 60, from_text("TXT", value).wire) for value in values]
+    if alias:
+        records = [_dns_wire.Record(NAME, "CNAME", 60, from_text("CNAME", alias).wire)]
+    return _dns_wire.Reply(1, flags, (NAME, "TXT"), tuple(records), ())
+
+
+@pytest.fixture
+def answers(monkeypatch):
+    """What each address answers: a list that is used up, its last one again and again."""
+    given = {}
+
+    def ask(questions, _timeout):
+        for question in questions:
+            answer = given[question.server.address]
+            answer = answer.pop(0) if len(answer) > 1 else answer[0]
+            question.reply, question.error = (None, answer) if isinstance(answer, Unreachable) else (answer, None)
+
+    monkeypatch.setattr(_dns_ask, "ask", ask)
+    monkeypatch.setattr(_dns_wait.time, "sleep", lambda _seconds: None)
+    return given
+
+
+def servers(*addresses):
+    return [_dns_wait.Authority(ZONE, f"ns{at}.example.org", Server(address)) for at, address in enumerate(addresses)]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "statuses", "served"),
+    [
+        (reply("a"), reply("a"), ["ok", "ok"], True),
+        (reply("a"), NO_ROUTE, ["ok", "unknown"], True),
+        (NO_ROUTE, NO_ROUTE, ["unknown", "unknown"], False),
+        (reply("a"), SILENT, ["ok", "unreachable"], False),
+        (reply("a"), reply(), ["ok", "stale"], False),
+        (reply("a"), reply("a", "b"), ["ok", "stale"], False),
+        (reply("a"), reply("a", flags=_dns_wire.QR), ["ok", "unreachable"], False),
+        (reply("a"), reply(flags=AA | 5), ["ok", "unreachable"], False),
+        (reply("a"), reply(flags=AA | 3), ["ok", "stale"], False),
+        (reply("a"), reply(alias="x.example.net"), ["ok", "stale"], False),
+    ],
+)
+def test_one_look(answers, first, second, statuses, served):
+    answers.update({IPV4: [first], IPV6: [second]})
+    there = servers(IPV4, IPV6)
+    _dns_wait.look(wanted(), there)
+    assert [entry.status for entry in there] == statuses
+    assert _dns_wait.served(wanted()[0], _dns_wait.by_zone(there)) is served
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (reply(), f"{NAME} TXT: lacks 'a'"),
+        (reply("a", "b"), f"{NAME} TXT: still has 'b'"),
+        (reply("b"), f"{NAME} TXT: lacks 'a', still has 'b'"),
+        (reply(alias="x.example.net"), f"{NAME} TXT: lacks 'a', there is a CNAME to x.example.net."),
+        (reply(flags=AA | 5), f"answers REFUSED for {NAME} TXT: it does not serve the zone"),
+        (reply(flags=_dns_wire.QR), f"answers without authority for {NAME} TXT: a lame delegation (RFC 1912 section 2.8)"),
+        (SILENT, "does not answer"),
+    ],
+)
+def test_reasons(answers, answer, reason):
+    answers[IPV4] = [answer]
+    there = servers(IPV4)
+    _dns_wait.look(wanted(), there)
+    assert there[0].reason == reason
+
+
+def test_waiting_until_the_last_one_has_it(answers):
+    answers.update({IPV4: [reply("a")], OTHER: [reply(), SILENT, reply("b"), reply("a")], IPV6: [NO_ROUTE]})
+    there = servers(IPV4, OTHER, IPV6)
+    assert _dns_wait.wait(wanted(), there, 60) is True
+    assert [entry.status for entry in there] == ["ok", "ok", "unknown"]
+
+
+def test_where_nobody_can_be_asked_there_is_nothing_to_wait_for(answers):
+    answers[IPV6] = [NO_ROUTE]
+    assert _dns_wait.wait(wanted(), servers(IPV6), 10**6) is False
+    assert _dns_wait.wait(wanted(), [_dns_wait.Authority(ZONE, None, None, "unreachable", "not delegated")], 10**6) is False
+
+
+def test_removal(answers):
+    answers[IPV4] = [reply("a"), reply()]
+    assert _dns_wait.wait(wanted("absent", ()), servers(IPV4), 60) is True
