@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
 from ansible.plugins.callback import CallbackBase
 
@@ -33,6 +34,13 @@ class CallbackModule(CallbackBase):
     CALLBACK_NAME = "host_tasks"
     CALLBACK_NEEDS_ENABLED = True
 
+    def __init__(self):
+        super().__init__()
+        self._begun = {}
+
+    def v2_runner_on_start(self, host, task):
+        self._begun[host.name] = time.monotonic()
+
     def _write(self, result):
         task = result.task
         if task.action.removeprefix("ansible.builtin.").removeprefix("ansible.legacy.") in OF_THE_CONTROLLER:
@@ -40,7 +48,10 @@ class CallbackModule(CallbackBase):
         if (task.delegate_to or result.host.name) in ("localhost", "127.0.0.1"):
             return
         with open(os.environ["HOST_TASKS_FILE"], "a", encoding="utf-8") as handle:
-            line = {"host": result.host.name, "task": task.get_name(), "action": task.action, "changed": bool(result.result.get("changed"))}
+            now = time.monotonic()
+            line = {"host": result.host.name, "task": task.get_name(), "action": task.action, "changed": bool(result.result.get("changed")),
+                    "seconds": now - self._begun.get(result.host.name, now)}
+            self._begun[result.host.name] = now
             handle.write(json.dumps(line) + "\n")
 
     def v2_runner_on_ok(self, result):
