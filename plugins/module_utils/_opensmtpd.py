@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What OpenSMTPD's configuration is printed from: its tables, who may connect, slow destinations. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name
+
+#: This host itself: never judged by its name.
+_LOCAL = ("127.0.0.0/8", "::1")
+
+#: What may become of a connection: refused at once, marked as junk, or nothing.
+DECISIONS = ("disconnect", "junk", "off")
+
+# RFC 7372 section 3.3. Temporary, since smtpd cannot tell a name that is missing from a resolver that does not answer.
+_REFUSED = "450 4.7.25 Reverse DNS validation failed"
+
+
+def _targets(name: str, targets: Iterable[str], mailboxes: set[str], owner: str) -> str:
+    """Return the right side of an alias; an address that leads to itself is its mailbox."""
+    values = [owner if target == name and target in mailboxes else target for target in targets]
+    for value in values:
+        # aliases(5): such values are programs, files, and lists of files.
+        if value[0] in "|/:\"":
+            raise MailError(f"alias {name!r} leads to {value!r}: to OpenSMTPD what begins with {value[0]!r} is not an address")
+    return ", ".join(values)
+
+
+def aliases(tables: Mapping[str, Any], fqdn: str, owner: str) -> dict[str, str]:
+    """Return the table of all recipients: a full address, or C(@domain), to where its mail goes.
+
+    :param tables: what :func:`_delivery.delivery` returns
+    :param fqdn: the server's name, which bare local names belong to
+    :param owner: the system user that delivers; a mailbox leads to it
+    :raises MailError: an address that OpenSMTPD would take for something else
+    """
+    mailboxes = set(tables["mailboxes"])
+    found = {name: _targets(name, targets, mailboxes, owner) for name, targets in tables["aliases"].items()}
+    for mailbox in mailboxes:
+        found.setdefault(mailbox, owner)
+    for name, targets in tables["system"].items():
+        for domain in (fqdn, "localhost"):
+            found.setdefault(f"{name}@{domain}", _targets(name, targets, mailboxes, owner))
+    return dict(sorted(found.items()))
+
+
+def _table(entries: Mapping[str, str]) -> str:
+    for key in entries:
+        # table(5): what a line begins with, and what ends its key.
+        if re.search(r"^[#\[]|[\s:]", key):
+            raise MailError(f"{key!r} cannot be the key of a table of OpenSMTPD: it begins with '#' or '[', or has a space or a colon")
+    return "".join(f"{key} {value}\n" for key, value in entries.items())
+
+
+def files(model: Mapping[str, Any], tables: Mapping[str, Any], owner: str) -> dict[str, str]:
+    """Return the file tables, name to text.
+
+    :param model: what :func:`_model.normalise` returns
+    :param tables: what :func:`_delivery.delivery` returns for it
+    :param owner: the system user that delivers
+    :raises MailError: an address that cannot be in a table
+    """
+    fqdn = model["fqdn"]
+    return {
+        "aliases": _table(aliases(tables, fqdn, owner)),
+        "credentials": _table({user: options["password_hash"] for user, options in sorted(model["users"].items())}),
+        "domains": "".join(f"{name}\n" for name in sorted({*tables["domains"], fqdn, "localhost"})),
+        "logins": _table({login: ", ".join(addresses) for login, addresses in sorted(tables["logins"].items())}),
+    }
+
+
+def string(value: str, option: str) -> str:
+    """Return a quoted string of smtpd.conf(5).
+
+    :raises MailError: text that cannot be quoted
+    """
+    if re.search(r'["\n\r\0]', value) or value.endswith("\\"):
+        raise MailError(f"{option} {value!r} cannot be a string of smtpd.conf: it has a quotation mark, a line break or a last backslash")
+    return f'"{value}"'
+
+
+def patterns(given: Sequence[str], option: str) -> list[str]:
+    """Return regular expressions, compared without case, as strings of smtpd.conf.
+
+    :raises MailError: one that is no regular expression, or that every name would match
+    """
+    found = []
+    for pattern in given:
+        if not isinstance(pattern, str):
+            raise MailError(f"{option} {pattern!r} is not a string")
+        try:
+            matches_nothing = re.compile(pattern).search("")
+        except re.error as exc:
+            raise MailError(f"{option} {pattern!r} is not a regular expression: {exc}") from exc
+        if matches_nothing:
+            raise MailError(f"{option} {pattern!r} matches everything")
+        found.append(string(f"(?i){pattern}", option))
+    return found
+
+
+def checks(given: Mapping[str, str], static: Sequence[str], dynamic: Sequence[str]) -> list[dict[str, str]]:
+    """Return the filters on the name of a client at connect, in order: C(name), C(match) and C(decision).
+
+    :param given: C(rdns) (no name), C(fcrdns) (a name that does not lead back) and C(dynamic) (a name like those that
+        providers give to everybody) to one of L(DECISIONS)
+    :param static: whether there are patterns of names that are never dynamic
+    :param dynamic: whether there are patterns of dynamic names
+    :raises MailError: an unknown decision
+    """
+    found = [{"name": "trusted", "match": "src <trusted>", "decision": "bypass"}]
+    for check, match in (("rdns", "!rdns"), ("fcrdns", "!fcrdns"), ("dynamic", "rdns regex <dynamic-names>")):
+        decision = given[check]
+        if decision not in DECISIONS:
+            raise MailError(f"opensmtpd_{check} {decision!r} is unknown; it is one of {', '.join(DECISIONS)}")
+        if decision == "off" or (check == "dynamic" and not dynamic):
+            continue
+        if check == "dynamic" and static:
+            found.append({"name": "static", "match": "rdns regex <static-names>", "decision": "bypass"})
+        found.append({"name": check, "match": match, "decision": f'disconnect "{_REFUSED}"' if decision == "disconnect" else decision})
+    return found
+
+
+def limits(given: Mapping[str, Mapping[str, Any]] | None, option: str = "opensmtpd_slow_destinations") -> list[str]:
+    """Return what follows C(mta limit) for destinations that want to be sent to slowly.
+
+    :param given: a provider's name to C(domains), C(delay) (seconds between messages, 0 for none) and C(connections)
+    :raises MailError: a value that breaks a rule, a domain that two providers have
+    """
+    found: dict[str, list[str]] = {}
+    for provider, options in (given or {}).items():
+        where = f"{option}[{provider!r}]"
+        if not isinstance(options, Mapping) or not set(options) <= {"domains", "delay", "connections"}:
+            raise MailError(f"{where} must be a dictionary with domains, delay and connections")
+        if isinstance(options.get("domains"), str) or not options.get("domains"):
+            raise MailError(f"{where}.domains must be a list of domains")
+        lines = []
+        for key, keyword, low in (("delay", "session-transaction-delay", 0), ("connections", "max-conn-per-domain", 1)):
+            value = options.get(key, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise MailError(f"{where}.{key} {value!r} must be a whole number of at least {low}")
+            lines.append(f"{keyword} {value}")
+        for domain in options["domains"]:
+            name = domain_name(domain, f"{where}.domains")
+            if name in found:
+                raise MailError(f"{where}.domains has {name!r}, which another provider has")
+            found[name] = [f'for domain "{name}" {line}' for line in lines]
+    return [line for name in sorted(found) for line in found[name]]
+
+
+def plan(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that OpenSMTPD's configuration is printed from.
+
+    :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
+        C(static_names), C(dynamic_names) and C(slow_destinations); C(sources), the addresses that mail leaves from
+    :returns: C(files) (name of a table to its text), C(trusted), C(static), C(dynamic) and C(sources) (quoted strings),
+        C(checks) and C(limits)
+    :raises MailError: a value that breaks a rule
+    """
+    dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
+    static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
+    return {
+        "files": files(given["model"], given["delivery"], given["owner"]),
+        "trusted": [f'"{network}"' for network in (*_LOCAL, *given["model"]["filter"]["trusted"])],
+        "static": static,
+        "dynamic": dynamic,
+        "sources": [f'"{ipaddress.ip_address(address)}"' for address in given.get("sources") or ()],
+        "checks": checks(given, static, dynamic),
+        "limits": limits(given.get("slow_destinations")),
+    }
