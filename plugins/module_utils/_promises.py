@@ -214,18 +214,25 @@ def no_auth_in_the_clear(server: Server) -> str:
 
 @book.promise("wrong-password")
 def wrong_password(server: Server) -> str:
-    """A wrong password is refused, by submission and by IMAP."""
+    """A wrong password is refused, by submission and by IMAP, and the answer does not tell whether there is such a user."""
     user, _password = server.account()
-    with server.smtp(587, "starttls") as session:
-        code, reply = session.authenticate(user, secrets.token_hex(8))
-        if code != 535:
-            raise Broken(f"a wrong password was answered with {code} {reply}")
-    try:
-        with server.imap((user, secrets.token_hex(8))):
-            pass
-    except imaplib.IMAP4.error as exc:
-        return f"{code} {reply}; {exc}"
-    raise Broken("IMAP took a wrong password")
+    unknown = f"nobody-{secrets.token_hex(4)}@{user.partition('@')[2]}"
+    answers = {"submission": set(), "IMAP": set()}
+    for name in (user, unknown):
+        with server.smtp(587, "starttls") as session:
+            code, reply = session.authenticate(name, secrets.token_hex(8))
+            if code != 535:
+                raise Broken(f"a wrong password was answered with {code} {reply}")
+            answers["submission"].add(reply)
+        try:
+            with server.imap((name, secrets.token_hex(8))):
+                raise Broken("IMAP took a wrong password")
+        except imaplib.IMAP4.error as exc:
+            answers["IMAP"].add(str(exc))
+    for service, found in answers.items():
+        if len(found) != 1:
+            raise Broken(f"{service} answers a wrong password and an unknown user differently: {sorted(found)}")
+    return f"{code} {reply}; {answers['IMAP'].pop()}"
 
 
 @book.promise("submission")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Promises about the mailboxes, proven by IMAP and ManageSieve from outside.
+"""What the promises about mailboxes do by IMAP and ManageSieve, as a user's program does it.
 
 Plain functions: each takes a host name that its certificate must carry, an address, a password and the file of the CA to
 trust; each raises AssertionError with what was expected and what was seen, or returns a short text of evidence.
@@ -22,8 +22,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
 
-# What the server creates and subscribes for every user, and how RFC 6154 names it.
-FOLDERS = {"Archive": "\\Archive", "Drafts": "\\Drafts", "Junk": "\\Junk", "Sent": "\\Sent", "Trash": "\\Trash"}
+# The folders that the server makes for every user.
+FOLDERS = ("Archive", "Drafts", "Junk", "Sent", "Trash")
 TIMEOUT = 30
 
 
@@ -157,82 +157,6 @@ def login_works(host: str, user: str, password: str, ca: str) -> str:
     return f"{user} logged in: {', '.join(seen[:2])}"
 
 
-def wrong_password_refused(host: str, user: str, password: str, ca: str) -> str:
-    """A wrong password, the empty one and an unknown user are refused, slowly, and with one and the same answer."""
-    answers = set()
-    slowest = 0.0
-    for name, secret in ((user, password + "x"), (user, ""), ("no-such-user-" + user, password)):
-        imap = imaplib.IMAP4_SSL(host, 993, ssl_context=tls_context(ca), timeout=60)
-        started = time.monotonic()
-        try:
-            imap.login(name, secret)
-        except imaplib.IMAP4.error as exc:
-            answers.add(str(exc))
-        else:
-            raise AssertionError(f"login as {name} with a wrong password was accepted")
-        finally:
-            slowest = max(slowest, time.monotonic() - started)
-            with contextlib.suppress(imaplib.IMAP4.error, OSError):
-                imap.logout()
-    assert len(answers) == 1, f"the answers tell an unknown user from a wrong password: {answers}"
-    assert slowest >= 1, f"three failures in a row were all answered within {slowest:.2f} s: guessing is not slowed"
-    return f"{answers.pop()}, after up to {slowest:.1f} s"
-
-
-def no_auth_before_tls(host: str, *_args: str) -> str:
-    """Port 143 offers no authentication and accepts none before STARTTLS (RFC 3501 section 6.2.3, RFC 8314)."""
-    imap = imaplib.IMAP4(host, 143, timeout=TIMEOUT)
-    try:
-        capabilities = set(imap.capabilities)
-        assert "STARTTLS" in capabilities, f"STARTTLS is not offered on 143: {sorted(capabilities)}"
-        assert "LOGINDISABLED" in capabilities, f"LOGINDISABLED is not announced on 143: {sorted(capabilities)}"
-        offered = [name for name in capabilities if name.startswith("AUTH=")]
-        assert not offered, f"{offered} offered on 143 before STARTTLS"
-        try:
-            imap.login("nobody@example.org", "not-a-password")
-        except imaplib.IMAP4.error as exc:
-            refusal = str(exc)
-        else:
-            raise AssertionError("LOGIN before STARTTLS was accepted")
-        assert "PRIVACYREQUIRED" in refusal, f"LOGIN before STARTTLS was refused for another reason: {refusal}"
-    finally:
-        with contextlib.suppress(imaplib.IMAP4.error, OSError):
-            imap.logout()
-    return refusal
-
-
-def old_tls_refused(host: str, *_args: str) -> str:
-    """TLS 1.1 is refused on 993 (RFC 8996)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_ciphers("ALL:@SECLEVEL=0")
-    context.minimum_version = ssl.TLSVersion.TLSv1
-    context.maximum_version = ssl.TLSVersion.TLSv1_1
-    with socket.create_connection((host, 993), timeout=TIMEOUT) as raw:
-        try:
-            with context.wrap_socket(raw, server_hostname=host) as tls:
-                raise AssertionError(f"{tls.version()} was accepted on 993")
-        except (ssl.SSLError, ConnectionError) as exc:
-            return f"TLS 1.1 on 993: {getattr(exc, 'reason', None) or exc}"
-
-
-def special_folders(host: str, user: str, password: str, ca: str) -> str:
-    """Sent, Drafts, Junk, Trash and Archive exist, carry their special use (RFC 6154) and are subscribed."""
-    with session(host, user, password, ca) as imap:
-        listed = {}
-        for line in ok(imap.list(), "LIST"):
-            match = re.match(rb'\((?P<flags>[^)]*)\) (?:"."|NIL) "?(?P<name>[^"]+)"?$', line)
-            assert match, f"LIST answered {line!r}"
-            listed[match["name"].decode()] = match["flags"].decode().split()
-        subscribed = [line.decode().rsplit(" ", 1)[1].strip('"') for line in ok(imap.lsub(), "LSUB") if line]
-    for name, use in FOLDERS.items():
-        assert name in listed, f"no folder {name}: {sorted(listed)}"
-        assert use in listed[name], f"{name} lacks {use}: {listed[name]}"
-        assert name in subscribed, f"{name} is not subscribed: {subscribed}"
-    return f"{', '.join(FOLDERS)} exist with their special use, subscribed"
-
-
 def quota_shown(host: str, user: str, password: str, ca: str, expected: int) -> str:
     """IMAP QUOTA (RFC 9208) shows the limit of this user in bytes; 0 means none."""
     with session(host, user, password, ca) as imap:
@@ -304,30 +228,6 @@ class ManageSieve:
         """Deactivate and delete a script."""
         self.command('SETACTIVE ""')
         self.command(f'DELETESCRIPT "{name}"')
-
-
-def sieve_no_auth_before_tls(host: str, *_args: str) -> str:
-    """ManageSieve offers STARTTLS and no mechanism before it."""
-    with ManageSieve(host, None) as sieve:
-        text = "\n".join(sieve.capabilities)
-        assert '"STARTTLS"' in text, f"STARTTLS is not offered on 4190: {text}"
-        match = re.search(r'^"SASL" "(.*)"$', text, re.MULTILINE)
-        assert match and not match[1], f"SASL mechanisms before STARTTLS on 4190: {text}"
-        token = base64.b64encode(b"\0nobody@example.org\0not-a-password").decode()
-        try:
-            sieve.command(f'AUTHENTICATE "PLAIN" "{token}"', "AUTHENTICATE")
-        except AssertionError as exc:
-            return str(exc)
-    raise AssertionError("AUTHENTICATE before STARTTLS was accepted on 4190")
-
-
-def sieve_old_port_closed(host: str, *_args: str) -> str:
-    """Nothing answers on port 2000, ManageSieve's number before RFC 5804 that Debian's own configuration still opens."""
-    try:
-        socket.create_connection((host, 2000), timeout=3).close()
-    except OSError as exc:
-        return f"port 2000: {exc}"
-    raise AssertionError("port 2000 accepts connections")
 
 
 def sieve_script_acts(host: str, user: str, password: str, ca: str, deliver: Callable[[bytes, str], object]) -> str:
