@@ -28,10 +28,28 @@ DNS_BACKENDS = ("report", "rfc2136", "zone_file")
 
 #: Names that the plan of the collection knows and this release does not build yet: refused, never ignored.
 NOT_BUILT = {
-    "slow_destinations": "slow delivery per destination",
     "routes": "smarthosts and routes",
     "limits": "sending limits",
     "lists": "Mailman",
+}
+
+#: Providers that defer or block senders who come too fast or over too many connections, and what they bear. The numbers
+#: of Orange are its own (postmaster.orange.fr: two connections, 100 messages each); the others publish none, and these are careful.
+SLOW_DESTINATIONS: dict[str, dict[str, Any]] = {
+    "orange": {"domains": ["orange.fr", "wanadoo.fr"], "connections": 2, "delay": 1},
+    "sfr": {
+        "domains": ["sfr.fr", "neuf.fr", "cegetel.net", "club-internet.fr", "numericable.fr", "noos.fr", "modulonet.fr"],
+        "connections": 1,
+        "delay": 1,
+    },
+    "free": {"domains": ["free.fr", "aliceadsl.fr"], "connections": 1, "delay": 2},
+    "laposte": {"domains": ["laposte.net"], "connections": 2, "delay": 1},
+    "yahoo": {
+        "domains": ["yahoo.com", "yahoo.fr", "yahoo.co.uk", "yahoo.de", "yahoo.it", "yahoo.es", "ymail.com", "rocketmail.com", "aol.com"],
+        "connections": 2,
+        "delay": 1,
+    },
+    "icloud": {"domains": ["icloud.com", "me.com", "mac.com"], "connections": 2, "delay": 1},
 }
 
 #: Addresses that no other mail server can reach. Documentation prefixes are not among them: the tests live there.
@@ -382,6 +400,34 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
                 stack.append((after, iter(following(after))))
 
 
+def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
+    if given is None:
+        given = SLOW_DESTINATIONS
+    found: dict[str, dict[str, Any]] = {}
+    taken: dict[str, str] = {}
+    for name, value in problems.mapping(given, "mail_slow_destinations").items():
+        where = f"mail_slow_destinations[{name!r}]"
+        if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", str(name)):
+            problems.add(f"{where} names a transport: a letter, then at most 19 letters and digits, all lower case")
+        options = problems.mapping(value, where, ("domains", "connections", "delay"))
+        domains = []
+        for text in problems.strings(options.get("domains"), f"{where}.domains"):
+            domain = problems.attempt(_names.domain_name, text, f"{where}.domains")
+            if domain in taken:
+                problems.add(f"{where}.domains {text!r} is in mail_slow_destinations[{taken[domain]!r}] as well")
+            elif domain:
+                taken[domain] = name
+                domains.append(domain)
+        if not domains:
+            problems.add(f"{where}.domains names no domain")
+        found[name] = {
+            "domains": sorted(domains),
+            "connections": problems.integer(options.get("connections", 1), f"{where}.connections", 1, 20),
+            "delay": problems.integer(options.get("delay", 1), f"{where}.delay", 0, 3600),
+        }
+    return dict(sorted(found.items()))
+
+
 def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
     keys = "backend server port key_name key_algorithm key_secret zone_file zone_host reload ttl nameservers wait"
     options = problems.mapping(given, "mail_dns", keys.split())
@@ -461,7 +507,7 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
     return result
 
 
-KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter")
+KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations")
 
 
 def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -469,7 +515,8 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
 
     :param given: variables without their C(mail_) prefix; what is absent takes its default
     :returns: C(fqdn), C(addresses) by family, C(mta), C(postmaster), C(domains), C(users) (quota in bytes, 0 for none),
-        C(aliases) (role addresses included), C(dns), C(certificates), C(filter)
+        C(aliases) (role addresses included), C(dns), C(certificates), C(filter), C(slow_destinations)
+        (provider to C(domains), C(connections) at once and C(delay) in seconds between messages)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
     problems = _Problems()
@@ -500,6 +547,7 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     model["dns"] = _dns(problems, given.get("dns"))
     model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"])
     model["filter"] = _filter(problems, given.get("filter"))
+    model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
     if problems.found:
         count = len(problems.found)
         raise MailError(

@@ -18,7 +18,7 @@ import socket
 import ssl
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
@@ -37,7 +37,7 @@ class NotAsked(Exception):
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of one promise: C(status) is C(kept), C(broken) or C(not asked); C(seconds) is wall time."""
+    """What came of one promise: C(status) is C(kept), C(broken), C(not asked) or C(cannot); C(seconds) is wall time."""
 
     name: str
     text: str
@@ -341,8 +341,18 @@ class Book:
 
         return register
 
-    def run(self, server: Any, only: Iterable[str] = (), told: Callable[[Outcome], None] | None = None) -> list[Outcome]:
-        """Put each promise to the test; an exception of any kind is a broken promise, and the rest goes on."""
+    def run(
+        self,
+        server: Any,
+        only: Iterable[str] = (),
+        told: Callable[[Outcome], None] | None = None,
+        cannot: Mapping[str, str] | None = None,
+    ) -> list[Outcome]:
+        """Put each promise to the test; an exception of any kind is a broken promise, and the rest goes on.
+
+        C(cannot) is the name of a promise that this server cannot keep to the reason. It is tried all the same, and being kept
+        after all counts as broken: then the list is wrong.
+        """
         outcomes = []
         wanted = set(only)
         for promise in self.promises:
@@ -355,6 +365,11 @@ class Book:
                 status, evidence = "not asked", str(exc)
             except Exception as exc:
                 status, evidence = "broken", str(exc) if isinstance(exc, AssertionError) else f"{type(exc).__name__}: {exc}"
+            if cannot and promise.name in cannot:
+                if status == "broken":
+                    status, evidence = "cannot", f"{cannot[promise.name]} Tried: {evidence}"
+                elif status == "kept":
+                    status, evidence = "broken", f"listed as impossible, but kept: {evidence}"
             outcome = Outcome(promise.name, promise.text, status, str(evidence), time.monotonic() - start)
             outcomes.append(outcome)
             if told:
@@ -363,10 +378,10 @@ class Book:
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, int]:
-    """Return how many promises are kept, broken and not asked."""
+    """Return how many promises are kept, broken and not asked; and how many cannot be kept, where there are such."""
     counts = {"kept": 0, "broken": 0, "not asked": 0}
     for outcome in outcomes:
-        counts[outcome.status] += 1
+        counts[outcome.status] = counts.get(outcome.status, 0) + 1
     return counts
 
 
@@ -375,7 +390,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1f24 }}
 table {{ border-collapse: collapse; width: 100% }}
 td, th {{ text-align: left; vertical-align: top; padding: .45rem .6rem; border-bottom: 1px solid #d8dee4 }}
-.kept {{ color: #116329 }} .broken {{ color: #a40e26; font-weight: 600 }} .not {{ color: #57606a }}
+.kept {{ color: #116329 }} .broken {{ color: #a40e26; font-weight: 600 }} .not, .cannot {{ color: #57606a }}
 td:nth-child(3) {{ color: #57606a; font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere }}
 td:last-child {{ white-space: nowrap }}
 </style></head><body><h1>{title}</h1><p>{counts}. {when}</p>
@@ -387,7 +402,7 @@ td:last-child {{ white-space: nowrap }}
 
 def page(title: str, outcomes: list[Outcome]) -> str:
     """Return the outcomes as one HTML page that needs nothing else."""
-    order = {"broken": 0, "kept": 1, "not asked": 2}
+    order = {"broken": 0, "cannot": 1, "kept": 2, "not asked": 3}
     rows = "\n".join(
         f"<tr><td>{html.escape(outcome.text)}</td><td class={outcome.status.split()[0]}>{outcome.status}</td>"
         f"<td>{html.escape(outcome.evidence)}</td><td>{outcome.seconds:.1f} s</td></tr>"

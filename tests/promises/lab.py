@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import email.utils
 import imaplib
-import json
 import re
 import secrets
 import shlex
@@ -38,22 +38,25 @@ book = Book()
 class Lab(Server):
     """The server under test and what surrounds it.
 
-    C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like;
-    C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes.
+    C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like, C(mta)
+    is how its queue is seen, both from cells.py; C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
     commands: dict[str, str] = dataclasses.field(default_factory=dict)
+    mta: Any = None
     bigmail: dict[str, str] = dataclasses.field(default_factory=dict)
     aliases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
+    slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    receiver: list[str] = dataclasses.field(default_factory=list)
     quota: int = 0
     guesser: str = ""
     update: Callable[..., None] | None = None
     playbook: Callable[..., dict[str, Any]] | None = None
 
-    def run(self, command: str, check: bool = True) -> str:
+    def run(self, command: str, check: bool = True, on: list[str] | None = None) -> str:
         """Run a shell command on the host as root and return its output."""
-        done = subprocess.run([*self.ssh, command], capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
+        done = subprocess.run([*(on or self.ssh), command], capture_output=True, text=True, timeout=180, stdin=subprocess.DEVNULL)
         if check and done.returncode:
             raise Broken(f"{command!r} on the host ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -74,8 +77,12 @@ class Lab(Server):
             try:
                 return find(session, message_id, within=within)
             except Broken:
-                queue = self.run("postqueue -p", check=False)
+                queue = self.run(self.mta.list, check=False)
                 raise Broken(f"no message {message_id} at the strict receiver after {within:g} s; our queue:\n{queue}") from None
+
+    def waiting(self, recipient: str) -> Any:
+        """What waits in the queue for this recipient, the first of it, or None."""
+        return next((item for item in self.mta.read(self.run(self.mta.list)) if item.recipient == recipient), None)
 
     def deliver(self, message: Any, recipient: str, sender: str | None = None, address: str | None = None) -> str:
         """Send a message from outside, as another mail server does."""
@@ -211,16 +218,52 @@ def dane(lab: Lab) -> str:
     lab.submit(message)
     end = time.monotonic() + 40
     while time.monotonic() < end:
-        for line in lab.run("postqueue -j").splitlines():
-            for recipient in json.loads(line)["recipients"]:
-                reason = recipient.get("delay_reason", "")
-                if recipient["address"] == f"dane@{domain}" and reason:
-                    lab.run(f"postsuper -d {json.loads(line)['queue_id']}")
-                    if "not trusted" in reason or "Server certificate not verified" in reason or "DANE" in reason.upper():
-                        return reason
-                    raise Broken(f"deferred for another reason: {reason}")
+        found = lab.waiting(f"dane@{domain}")
+        if found and found.reason:
+            lab.run(lab.mta.remove.format(id=found.id))
+            if "not trusted" in found.reason or "Server certificate not verified" in found.reason or "DANE" in found.reason.upper():
+                return found.reason
+            raise Broken(f"deferred for another reason: {found.reason}")
         time.sleep(0.5)  # the queue has no event to wait for
     raise Broken("the message was not deferred")
+
+
+@book.promise("slow-destination")
+def slow_destination(lab: Lab) -> str:
+    """Ten messages to a slow destination leave no faster and over no more connections than declared, and hold up nobody else's."""
+    if not lab.slow:
+        raise NotAsked("the inventory declares no slow destination here")
+    slow = next(iter(lab.slow.values()))
+    user, domain = lab.account()[0], slow["domains"][0]
+    log = "cat /var/log/mail.log"
+    before = len(lab.run(log, on=lab.receiver).splitlines())
+    messages = [lab.message(user, f"someone@{domain}") for _ in range(10)]
+    with lab.smtp(587, "starttls") as session:
+        session.login(*lab.account())
+        for message in messages:
+            _promises.accepted(*session.send(user, [message["To"]], message.as_bytes()), f"a message to {domain}")
+    other = lab.message(user, lab.bigmail["user"])
+    lab.submit(other)
+    lab.at_bigmail(other["Message-ID"], within=slow["delay"] * 10)
+    with lab.big() as box:
+        box.select("INBOX")
+        _status, found = box.uid("search", "HEADER", "Message-ID", f'"{messages[-1]["Message-ID"]}"')
+        if found[0]:
+            raise Broken("the last of ten messages was there before another destination's")
+        arrived = [find(box, message["Message-ID"], within=slow["delay"] * 10 + 30) for message in messages]
+    times = sorted(email.utils.parsedate_to_datetime(message.get_all("Received")[0].rpartition(";")[2].strip()) for message in arrived)
+    took = (times[-1] - times[0]).total_seconds()
+    if took < slow["delay"] * 9 - 1:  # the receiver writes whole seconds
+        raise Broken(f"ten messages arrived within {took:g} s; one every {slow['delay']} s is declared")
+    most = opened = 0
+    address = lab.address("ipv6" if "ipv6" in domain else "ipv4")
+    for line in lab.run(log, on=lab.receiver).splitlines()[before:]:
+        if f"[{address}]" in line and (event := re.search(r"smtpd\[\d+\]: (connect|disconnect) from", line)):
+            opened += 1 if event[1] == "connect" else -1
+            most = max(most, opened)
+    if not 1 <= most <= slow["connections"]:
+        raise Broken(f"up to {most} connections at once; {slow['connections']} are declared")
+    return f"ten messages in {took:g} s over {most} connection at a time, another one before their end"
 
 
 @book.promise("plus-delivered")
@@ -271,9 +314,10 @@ def role_mail(lab: Lab) -> str:
 @book.promise("bad-helo")
 def bad_helo(lab: Lab) -> str:
     """A client that greets with something that is no full name is refused."""
-    with lab.smtp() as session:
-        session.command("EHLO localhost")
-        return _promises.refused(*session.envelope(lab.foreign, lab.account()[0]), "EHLO localhost")
+    # From its first greeting on: a second one is not taken by every server.
+    with dataclasses.replace(lab, helo="localhost").smtp() as session:
+        code, reply = session.envelope(f"outside@{lab.helo}", lab.account()[0])
+    return _promises.refused(code, reply, "EHLO localhost")
 
 
 @book.promise("smuggling")
@@ -402,6 +446,12 @@ def learnt_stays(lab: Lab) -> str:
     return f"{before} messages of spam and ham before and after"
 
 
+@book.promise("login-forms")
+def login_forms(lab: Lab) -> str:
+    """Users read their mail on 993 and, after STARTTLS, on 143, and may write their address in any case."""
+    return mailbox.login_works(*lab.files(lab.account()[0]))
+
+
 @book.promise("sieve-acts")
 def sieve_acts(lab: Lab) -> str:
     """A script that a user uploads by ManageSieve files the next message; a broken one is refused at upload."""
@@ -417,15 +467,18 @@ def sieve_acts(lab: Lab) -> str:
 
 @book.promise("quota")
 def quota(lab: Lab) -> str:
-    """A recipient over quota is refused at RCPT, while others get their mail; when there is room again, so is the recipient."""
+    """A user sees the quota by IMAP; a recipient over quota is refused at RCPT, while others get their mail, and taken again
+    when there is room."""
     user, _password = lab.accounts[-1]
     if not lab.quota:
         raise NotAsked("no account has a quota")
     token = secrets.token_hex(8)
+    shown = mailbox.quota_shown(*lab.files(user), lab.quota)
     with lab.imap(lab.accounts[-1]) as box:  # what an earlier, broken run may have left there
-        box.select("INBOX")
-        box.store("1:*", "+FLAGS", "\\Deleted")
-        box.expunge()
+        _status, count = box.select("INBOX")
+        if count != [b"0"]:
+            box.store("1:*", "+FLAGS", "\\Deleted")
+            box.expunge()
     # One message that is larger than the box: the last that fits may exceed the quota, so that nothing accepted is held up.
     with lab.smtp(25, "starttls") as session:
         content = mailbox.message(token, f"outside@{lab.helo}", user, size=lab.quota + 1_000_000)
@@ -439,7 +492,7 @@ def quota(lab: Lab) -> str:
         mailbox.purge(*lab.files(user), token)
     with lab.smtp() as session:
         _promises.accepted(*session.envelope(f"outside@{lab.helo}", user), f"{user} with room again")
-    return evidence
+    return f"{shown}; {evidence}"
 
 
 @book.promise("only-what-should-listen")
@@ -532,13 +585,13 @@ def restart_of_everything(lab: Lab) -> str:
         token = secrets.token_hex(8)
         lab.run(f"printf 'Subject: queued\\nMessage-ID: <{token}@host.test>\\n\\nx\\n' | sendmail {shlex.quote(user)}")
         end = time.monotonic() + 20
-        while user not in lab.run("postqueue -p", check=False):
+        while not lab.waiting(user):
             if time.monotonic() > end:
                 raise Broken("the message is not in the queue while Dovecot is stopped")
             time.sleep(0.3)
     finally:
         lab.run(lab.commands["restart_all"])
-    lab.run("postqueue -f")
+    lab.run(lab.mta.flush)
     lab.find(f"<{token}@host.test>", within=60)
     return f"queued while Dovecot was stopped, delivered after: {lab.commands['restart_all']}"
 

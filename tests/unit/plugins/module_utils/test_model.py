@@ -83,6 +83,12 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"aliases": {"a@example.org": "b@example.org", "b@example.org": "c+x@example.org", "c@example.org": "a@example.org"}},
          "mail_aliases has a loop: a@example.org -> b@example.org -> c@example.org -> a@example.org"),
         ({"aliases": {"a@example.org": "a@example.org"}}, "mail_aliases has a loop: a@example.org -> a@example.org"),
+        ({"slow_destinations": {"Slow": {"domains": "example.com"}}},
+         "mail_slow_destinations['Slow'] names a transport: a letter, then at most 19 letters and digits, all lower case"),
+        ({"slow_destinations": {"a": {"domains": "example.com"}, "b": {"domains": ["example.net", "Example.com"]}}},
+         "mail_slow_destinations['b'].domains 'Example.com' is in mail_slow_destinations['a'] as well"),
+        ({"slow_destinations": {"a": {"domains": "example.com", "delay": -1}}},
+         "mail_slow_destinations['a'].delay -1 must be a whole number from 0 to 3600"),
         ({"dns": {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "k"}},
          "mail_dns.key_secret is needed by mail_dns.backend 'rfc2136'"),
         ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "
@@ -127,6 +133,12 @@ def test_too_many_spf_lookups_are_found_before_anything_changes():
 @pytest.mark.parametrize(("text", "expected"), [(0, 0), (5, 5), ("500M", 500 * 1024**2), ("2 GiB", 2 * 1024**3), ("1k", 1024), ("7", 7)])
 def test_sizes(text, expected):
     assert _model.size(text, "quota") == expected
+
+
+def test_slow_destinations_have_a_default_and_can_be_none():
+    default = _model.normalise(given())["slow_destinations"]
+    assert default["orange"] == {"domains": ["orange.fr", "wanadoo.fr"], "connections": 2, "delay": 1}
+    assert _model.normalise(given(slow_destinations={}))["slow_destinations"] == {}
 
 
 def test_a_user_of_the_role_name_is_not_hidden_by_the_role_alias():

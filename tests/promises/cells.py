@@ -1,0 +1,86 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between the cells of MTA and system: the commands that break and mend things, and promises that cannot be kept."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+
+
+@dataclasses.dataclass
+class Waiting:
+    """A message in the queue, for one recipient, and why it waits."""
+
+    id: str
+    recipient: str
+    reason: str
+
+
+def postfix_queue(listing: str) -> Iterator[Waiting]:
+    """Read C(postqueue -j)."""
+    for line in listing.splitlines():
+        message = json.loads(line)
+        for recipient in message["recipients"]:
+            yield Waiting(message["queue_id"], recipient["address"], recipient.get("delay_reason", ""))
+
+
+def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
+    """Read C(smtpctl show queue): id, address family, kind, flags, sender, recipient as addressed, recipient after expansion, …, reason."""
+    for line in listing.splitlines():
+        fields = line.split("|", 14)
+        yield Waiting(fields[0], fields[6], fields[14] if len(fields) > 14 else "")
+
+
+@dataclasses.dataclass
+class Mta:
+    """How to look into the queue (C(list), read by C(read)), remove from it, try all of it now, and restart the service."""
+
+    list: str
+    read: Callable[[str], Iterator[Waiting]]
+    remove: str
+    flush: str
+    restart: str
+
+
+MTAS = {
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", "systemctl restart postfix"),
+    "opensmtpd": Mta(
+        "smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", "systemctl restart opensmtpd"
+    ),
+}
+
+#: MTA to promise to the reason why this MTA cannot keep it, and what the role does instead. Each is tried all the same: one that
+#: is kept after all does not belong here.
+CANNOT: dict[str, dict[str, str]] = {
+    "postfix": {},
+    "opensmtpd": {
+        "dane": "OpenSMTPD knows no TLSA records (RFC 7672). It encrypts whenever the other side offers it, without checking the "
+        "certificate; a smarthost of one's own is checked.",
+    },
+}
+
+
+def commands(mta: str, suite: str) -> dict[str, str]:
+    """Return what the promises need a shell for on a Debian host."""
+    store, service = {"bookworm": ("redis", "redis-server@rspamd")}.get(suite, ("valkey", "valkey-server@rspamd"))
+    ask = f"{store}-cli -s /run/{store}-rspamd/{store}-server.sock --raw eval"
+    return {
+        # The backend counts what it has learnt itself.
+        "learned": f"{ask} \"local s, h = 0, 0; for _, k in ipairs(redis.call('keys', 'RS*')) do "
+        "if redis.call('type', k).ok == 'hash' then s = s + (redis.call('hget', k, 'learns_spam') or 0); "
+        "h = h + (redis.call('hget', k, 'learns_ham') or 0) end end return {s, h}\" 0",
+        # As if the time that greylisting asks for had passed.
+        "greylist_later": f"{ask} \"for _, k in ipairs(redis.call('keys', 'rg*')) do "
+        "redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0",
+        "restart_store": f"systemctl restart {service}",
+        "stop_filter": "systemctl stop rspamd",
+        "start_filter": "systemctl start rspamd",
+        "stop_delivery": "systemctl stop dovecot",
+        "restart_all": f"systemctl restart unbound {service} rspamd && {MTAS[mta].restart} && systemctl start dovecot",
+        "renew": "REQUESTS_CA_BUNDLE=/etc/postmaster-mail/acme-ca.pem certbot renew --force-renewal --quiet --no-random-sleep-on-renew",
+        "unban": "fail2ban-client unban --all",
+    }
