@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -51,6 +52,14 @@ class Wanted:
 
     def owns(self, value: Rdata) -> bool:
         return owned(value.key, self.prefix)
+
+    def agreed(self, found: RRset) -> Wanted:
+        """Return the item with what is there in place of what is wanted, where both publish the same DKIM key."""
+        if self.type != "TXT" or self.state == "absent" or len(self.values) != 1 or "._domainkey." not in self.name:
+            return self
+        there = [value for value in found.values if self.owns(value)]
+        same = len(there) == 1 and same_dkim_key(self.values[0].key, there[0].key)
+        return replace(self, values=(there[0],)) if same else self
 
 
 @dataclass(frozen=True)
@@ -110,6 +119,28 @@ def owned(value: bytes, prefix: bytes | None) -> bool:
     if prefix.lower() == b"v=spf1":  # the version is a literal of ABNF: no case (RFC 7208 section 4.5, RFC 5234 section 2.3)
         return value[:6].lower() == b"v=spf1" and value[6:7] in (b"", b" ")
     return value.startswith(prefix) and value[len(prefix) : len(prefix) + 1] in (b"", b" ", b";", b"\t")
+
+
+def same_dkim_key(wanted: bytes, there: bytes) -> bool:
+    """Whether a record that is there publishes the key of the wanted one for our signatures, in its maker's own words.
+
+    opendkim-genkey, say, writes ``h=sha256`` between. A record that says it is only a test (``t=y``), is not for mail
+    (``s=``) or not for SHA-256 (``h=``) is another one (RFC 6376 section 3.6.1).
+    """
+    try:
+        mine, other = (_dkim.parse(value.decode("ascii")) for value in (wanted, there))
+    except (MailError, UnicodeDecodeError):
+        return False
+    return (
+        bool(mine["public_key"])
+        and all(mine[what] == other[what] for what in ("algorithm", "public_key"))
+        and ("y" in mine["flags"]) == ("y" in other["flags"])
+        and (not other["hashes"] or "sha256" in other["hashes"])
+        and bool({"*", "email"} & set(other["services"]))
+        and not mine["hashes"]
+        and not mine["notes"]
+        and mine["flags"] in ([], other["flags"])
+    )
 
 
 def absolute_name(name: str, zone: str | None) -> str:
@@ -242,6 +273,7 @@ def apply(items: list[Wanted], before: RRset) -> RRset:
     """
     name, rtype = items[0].key
     left = list(before.values)
+    items = [item.agreed(before) for item in items]
     for item in items:
         mine = {value.key for value in item.values}
         if item.state == "absent":
@@ -293,6 +325,7 @@ def _may_stand_together(name: str, rtype: str, items: list[Wanted], after: RRset
 
 def holds(item: Wanted, found: RRset) -> bool:
     """Whether an RRset keeps what the item asks; the TTL does not count."""
+    item = item.agreed(found)
     mine, there = {value.key for value in item.values}, found.keys
     owned_there = [value.key for value in found.values if item.owns(value)]
     if item.state == "absent":
@@ -306,6 +339,7 @@ def holds(item: Wanted, found: RRset) -> bool:
 
 def missing(item: Wanted, found: RRset) -> tuple[list[str], list[str]]:
     """Return (values that are wanted and not there, values that are there and must go), as text."""
+    item = item.agreed(found)
     mine, there = {value.key for value in item.values}, found.keys
     if item.state == "absent":
         return [], sorted(value.text for value in found.values if item.owns(value) and (not mine or value.key in mine))

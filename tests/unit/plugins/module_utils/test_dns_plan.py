@@ -312,3 +312,41 @@ def test_diff_shows_what_changes_and_nothing_else():
 )
 def test_missing(wanted, there, lacking, extra):
     assert _dns_plan.missing(batch(wanted)[0], rrset(*there)) == (lacking, extra)
+
+
+KEY = "MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDfmumbXShQ8TD++I6nM4f8TM7OZ24CQ+KkW9GoNXEiqtCV9avwQuPb4sRrTyMWltJYrl70LGeBFsHnI0LJaRwWxj7X6W5NBn2MxpzN/OOCDnJNse5YYyp1Nb/LopwT0ZQbmU/D0pPGMWiFBSMxYS5VNm1FrrdOsnnHiLGJXx5V1QIDAQAB"  # noqa: E501  one string, as opendkim-genkey made it
+OURS = f"v=DKIM1; k=rsa; p={KEY}"
+
+
+@pytest.mark.parametrize(
+    ("there", "wanted", "stays"),
+    [
+        (f"v=DKIM1; h=sha256; k=rsa; p={KEY}", OURS, True),  # opendkim-genkey's words
+        (f"v=DKIM1; h=sha256; k=rsa; s=email; t=s; p={KEY[:100]} {KEY[100:]}", OURS, True),
+        (f"p={KEY}", OURS, False),  # without a version: not one of those that the prefix names
+        (f"v=DKIM1;p={KEY}", OURS, True),  # RSA is the default
+        (f"v=DKIM1; h=sha1; p={KEY}", OURS, False),  # our signatures use SHA-256
+        (f"v=DKIM1; t=y; p={KEY}", OURS, False),  # only a test: readers treat its mail as unsigned
+        (f"v=DKIM1; s=tlsrpt; p={KEY}", OURS, False),  # not for mail
+        ("v=DKIM1; p=", OURS, False),  # revoked
+        (f"v=DKIM1; p={KEY.replace('3', '4')}", OURS, False),
+        (f"v=DKIM1; k=rsa; k=rsa; p={KEY}", OURS, False),  # readers would discard it
+        (f"v=DKIM1; k=rsa; t=s; p={KEY}", f"v=DKIM1; k=rsa; t=s; n=ours; p={KEY}", False),  # notes are asked for
+        (f"v=DKIM1; k=rsa; p={KEY}", f"v=DKIM1; k=rsa; t=s; p={KEY}", False),  # a flag is asked for
+    ],
+)
+def test_a_record_of_the_same_dkim_key_stays_as_its_maker_wrote_it(there, wanted, stays):
+    for state in ("present", "exact"):
+        [one] = batch(item("s1._domainkey", [wanted], state=state, owned_prefix="v=DKIM1"))
+        before = rrset(there)
+        if there.startswith("v="):
+            after = _dns_plan.apply([one], before)
+            assert after.texts == [there if stays else wanted]
+            assert _dns_plan.holds(one, after)
+        assert _dns_plan.holds(one, before) is stays
+        assert (_dns_plan.missing(one, before) == ([], [])) is stays
+
+
+def test_other_names_are_not_compared_as_dkim_keys():
+    [one] = batch(item("@", [OURS], state="exact"))
+    assert _dns_plan.apply([one], rrset(f"v=DKIM1; h=sha256; p={KEY}")).texts == [OURS]
