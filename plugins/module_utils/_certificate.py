@@ -143,3 +143,39 @@ def check_pair(key: Any, certificate: Any, wanted: list[str], where: str) -> Non
     if missing:
         named = ", ".join(names(certificate)) or "nothing"
         raise MailError(f"{where}: the certificate does not name {', '.join(missing)}; it names {named}")
+
+
+def _renewal(text: str) -> dict[str, str]:
+    """Return certbot's C([renewalparams]): plain C(name = value) lines."""
+    found, section = {}, ""
+    for line in text.splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            section = line.strip("[]")
+        elif section == "renewalparams" and "=" in line and not line.startswith("#"):
+            name, _equals, value = line.partition("=")
+            found[name.strip()] = value.strip()
+    return found
+
+
+def lineage(renewal: str | None, issued: bytes | None, chain: bytes | None, authenticator: str, server: str | None) -> str:
+    """Return how a certificate that certbot keeps stands to the one in place.
+
+    C(none): there is none. C(other): it was issued by another authority, or is renewed by another challenge, or not at all;
+    certbot takes that over only when it issues anew. C(waiting): it is not the one in place. C(in place): it is.
+    How exactly port 80 is answered is left as it was, unless a web server's root is asked for.
+
+    :param renewal: text of certbot's renewal configuration
+    :param issued: the chain that certbot keeps; C(chain) is the one in place
+    """
+    if renewal is None or issued is None:
+        return "none"
+    params = _renewal(renewal)
+    found = params.get("authenticator", "")
+    if authenticator == "webroot" or authenticator.startswith("dns-"):
+        same = found == authenticator
+    else:
+        same = not found.startswith("dns-")
+    if not same or (server and params.get("server") != server) or params.get("autorenew") == "False":
+        return "other"
+    return "in place" if issued == chain else "waiting"

@@ -39,6 +39,22 @@ options:
   source_chain:
     description: The certificate of O(source_key) with its chain, as PEM text or as a path on the host.
     type: str
+  replace:
+    description:
+      - Whether a certificate that this module has not made gives way to a stand-in, for the key that is there. For those who want
+        a self-signed one and had another before.
+    type: bool
+    default: false
+  lineage:
+    description: Where certbot keeps its certificate, C(/etc/letsencrypt/live/NAME), to be told of in RV(lineage).
+    type: path
+  authenticator:
+    description: How certbot is meant to answer the challenge, by the name of its plugin.
+    type: str
+    default: standalone
+  server:
+    description: The authority that is meant to issue, as the URL of its directory; by default any.
+    type: str
   owner:
     description: Owner of both files.
     type: str
@@ -91,6 +107,13 @@ days_left:
   description: Whole days until then.
   type: int
   returned: success
+lineage:
+  description:
+    - V(none) if certbot keeps no certificate in O(lineage). V(other) if it was issued by another authority than O(server), or is
+      renewed by another challenge than that of O(authenticator) or not at all, so that it has to be issued anew.
+    - V(waiting) if it is not the one in place, V(in place) if it is.
+  type: str
+  returned: with O(lineage)
 fingerprint:
   description: SHA-256 of the certificate, in hexadecimal digits.
   type: str
@@ -112,6 +135,15 @@ def read(path):
             return stream.read()
     except FileNotFoundError:
         return None
+
+
+def lineage(params, chain):
+    """Return how certbot's certificate stands to the one in place."""
+    live, name = os.path.split(params["lineage"].rstrip("/"))
+    renewal = read(os.path.join(os.path.dirname(live), "renewal", f"{name}.conf"))
+    issued = read(os.path.join(params["lineage"], "fullchain.pem"))
+    text = None if renewal is None else renewal.decode("utf-8", "replace")
+    return _certificate.lineage(text, issued, chain, params["authenticator"], params["server"])
 
 
 def source(text, option):
@@ -141,7 +173,7 @@ def plan(params, wanted):
         if not _certificate.matches(private, leaf):
             raise MailError(f"key {params['key']!r} is not that of chain {params['chain']!r}: restore the pair or remove both")
         facts = _certificate.facts(leaf, wanted)
-        if not facts["stand_in"] or (not facts["missing_names"] and facts["days_left"] > 30):
+        if (not facts["stand_in"] and not params["replace"]) or (facts["stand_in"] and not facts["missing_names"] and facts["days_left"] > 30):
             return key, chain
     return (_certificate.key_text(private) if key is None else key), _certificate.stand_in(private, wanted)
 
@@ -186,11 +218,16 @@ def main():
             "names": {"type": "list", "elements": "str", "required": True},
             "source_key": {"type": "str", "no_log": True},
             "source_chain": {"type": "str"},
+            "replace": {"type": "bool", "default": False},
+            "lineage": {"type": "path"},
+            "authenticator": {"type": "str", "default": "standalone"},
+            "server": {"type": "str"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str"},
             "mode": {"type": "str", "default": "0600"},
         },
         required_together=[("source_key", "source_chain")],
+        mutually_exclusive=[("source_key", "replace")],
         supports_check_mode=True,
     )
     if _certificate.CRYPTOGRAPHY_ERROR:
@@ -203,6 +240,8 @@ def main():
         result = _certificate.facts(_certificate.load_leaf(chain, "chain"), wanted)
     except MailError as exc:
         module.fail_json(msg=str(exc))
+    if params["lineage"]:
+        result["lineage"] = lineage(params, chain)
     directory = os.path.dirname(params["key"])
     if not os.path.isdir(directory) and not module.check_mode:
         os.makedirs(directory, 0o755)
