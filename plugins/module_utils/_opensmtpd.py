@@ -69,11 +69,14 @@ def files(model: Mapping[str, Any], tables: Mapping[str, Any], owner: str) -> di
     :raises MailError: an address that cannot be in a table
     """
     fqdn = model["fqdn"]
+    known = aliases(tables, fqdn, owner)
     return {
-        "aliases": _table(aliases(tables, fqdn, owner)),
+        "aliases": _table(known),
         "credentials": _table({user: options["password_hash"] for user, options in sorted(model["users"].items())}),
         "domains": "".join(f"{name}\n" for name in sorted({*tables["domains"], fqdn, "localhost"})),
         "logins": _table({login: ", ".join(addresses) for login, addresses in sorted(tables["logins"].items())}),
+        # Whoever is not in it is refused as unknown; smtpd's own word for an address without an alias is a failed expansion.
+        "recipients": "".join(f"{name}\n" for name in known),
     }
 
 
@@ -96,6 +99,10 @@ def patterns(given: Sequence[str], option: str) -> list[str]:
     for pattern in given:
         if not isinstance(pattern, str):
             raise MailError(f"{option} {pattern!r} is not a string")
+        # smtpd says nothing of a pattern that regex(3) cannot read, and nothing matches it.
+        foreign = re.search(r"\\[a-zA-Z]|\(\?|[*+?}]\?|\[[.=]", pattern)
+        if foreign:
+            raise MailError(f"{option} {pattern!r}: {foreign[0]!r} is not for extended regular expressions of POSIX")
         try:
             matches_nothing = re.compile(pattern).search("")
         except re.error as exc:

@@ -21,6 +21,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 
 DEFERRED = "451 4.7.1 Service unavailable - try again later"
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
@@ -33,6 +34,7 @@ REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
 class Session:
     """What is known of a client, and of the message that it is sending."""
 
+    own: bool = False
     address: str = ""
     port: str = ""
     name: str = ""
@@ -45,6 +47,10 @@ class Session:
     recipients: list = dataclasses.field(default_factory=list)
     content: tempfile.SpooledTemporaryFile | None = None
     answer: str = "proceed"
+
+    def complete(self, address: str) -> str:
+        """Return an address with a domain, as smtpd understands it: Rspamd takes a bare postmaster for a damaged message."""
+        return address if "@" in address or not address else f"{address}@{self.local}"
 
     def reset(self) -> None:
         """Forget the message, not the client."""
@@ -240,12 +246,26 @@ class Filter:
 
         self.pool.submit(run)
 
+    def judged(self, session: Session) -> dict:
+        """Return the verdict. This host's own mail has no queue to go back to: it waits for a filter that restarts, and then passes."""
+        end = time.monotonic() + (self.options.patience if session.own else 0)
+        while True:
+            try:
+                return ask_rspamd(self.options.rspamd, session, self.options.timeout)
+            except Deferred as exc:
+                if not session.own:
+                    raise
+                if time.monotonic() > end:
+                    print(f"message {session.id} of this host is not judged: {exc}", file=sys.stderr, flush=True)
+                    return {"action": "no action"}
+            time.sleep(0.5)
+
     def scan(self, key: str, session: Session, token: str) -> None:
         """Let the message be judged, and give it back to smtpd."""
         result: dict = {"action": "no action"}
         try:
             if self.options.rspamd:
-                result = ask_rspamd(self.options.rspamd, session, self.options.timeout)
+                result = self.judged(session)
             session.answer = verdict(result)
         except Exception as exc:
             print(f"message {session.id} is deferred: {exc}", file=sys.stderr, flush=True)
@@ -268,7 +288,7 @@ class Filter:
     def quota(self, key: str, session: Session, token: str, recipient: str) -> None:
         answer = "proceed"
         try:
-            answer = ask_quota(self.options.quota, session, recipient)
+            answer = ask_quota(self.options.quota, session, session.complete(recipient))
         finally:
             self.result(key, token, answer)
 
@@ -286,8 +306,8 @@ class Filter:
         session = self.sessions.setdefault(key, Session())
         if event == "link-connect":
             name, confirmed, source, target = values[:4]
-            local = source.startswith("unix:") or source == "local"
-            session.address = "127.0.0.1" if local else source.rpartition(":")[0].strip("[]")
+            session.own = source.startswith("unix:") or source == "local"
+            session.address = "127.0.0.1" if session.own else source.rpartition(":")[0].strip("[]")
             session.port = target.rpartition(":")[2]
             session.name = name if confirmed == "pass" else ""
         elif event == "link-greeting":
@@ -309,9 +329,9 @@ class Filter:
             session.reset()
             session.id = values[0]
         elif event == "tx-mail" and values[1] == "ok":
-            session.sender = "|".join(values[2:])
+            session.sender = session.complete("|".join(values[2:]))
         elif event == "tx-rcpt" and values[1] == "ok":
-            session.recipients.append("|".join(values[2:]))
+            session.recipients.append(session.complete("|".join(values[2:])))
         elif event == "protocol-client":
             command = "|".join(values)
             if command[:10].upper() == "MAIL FROM:":
@@ -366,6 +386,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A filter of OpenSMTPD.")
     parser.add_argument("--rspamd", default="", help="host:port of Rspamd's HTTP interface; empty: no message is judged")
     parser.add_argument("--timeout", type=float, default=90, help="seconds that a verdict may take")
+    parser.add_argument("--patience", type=float, default=30, help="seconds that this host's own mail waits for a verdict")
     parser.add_argument("--quota", default="", help="socket of the policy service that knows quotas")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
