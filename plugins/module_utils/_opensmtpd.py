@@ -12,7 +12,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name
 
 #: This host itself: never judged by its name.
 _LOCAL = ("127.0.0.0/8", "::1")
@@ -135,38 +134,29 @@ def checks(given: Mapping[str, str], static: Sequence[str], dynamic: Sequence[st
     return found
 
 
-def limits(given: Mapping[str, Mapping[str, Any]] | None, option: str = "opensmtpd_slow_destinations") -> list[str]:
+def limits(slow: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return what follows C(mta limit) for destinations that want to be sent to slowly.
 
-    :param given: a provider's name to C(domains), C(delay) (seconds between messages, 0 for none) and C(connections)
-    :raises MailError: a value that breaks a rule, a domain that two providers have
+    The delay is one within a session, so with a delay there is one session. A limit is of a domain; that domains of one
+    provider share the connections is by the hosts that they have in common.
+
+    :param slow: provider to C(domains), C(connections) and C(delay), as the model has them
     """
-    found: dict[str, list[str]] = {}
-    for provider, options in (given or {}).items():
-        where = f"{option}[{provider!r}]"
-        if not isinstance(options, Mapping) or not set(options) <= {"domains", "delay", "connections"}:
-            raise MailError(f"{where} must be a dictionary with domains, delay and connections")
-        if isinstance(options.get("domains"), str) or not options.get("domains"):
-            raise MailError(f"{where}.domains must be a list of domains")
-        lines = []
-        for key, keyword, low in (("delay", "session-transaction-delay", 0), ("connections", "max-conn-per-domain", 1)):
-            value = options.get(key, 1)
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise MailError(f"{where}.{key} {value!r} must be a whole number of at least {low}")
-            lines.append(f"{keyword} {value}")
-        for domain in options["domains"]:
-            name = domain_name(domain, f"{where}.domains")
-            if name in found:
-                raise MailError(f"{where}.domains has {name!r}, which another provider has")
-            found[name] = [f'for domain "{name}" {line}' for line in lines]
-    return [line for name in sorted(found) for line in found[name]]
+    found = []
+    of_domain = {domain: options for options in slow.values() for domain in options["domains"]}
+    for domain, options in sorted(of_domain.items()):
+        connections = 1 if options["delay"] else options["connections"]
+        for limit in (f"max-conn-per-domain {connections}", f"max-conn-per-host {connections}",
+                      f"session-transaction-delay {options['delay']}"):
+            found.append(f'for domain "{domain}" {limit}')
+    return found
 
 
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that OpenSMTPD's configuration is printed from.
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
-        C(static_names), C(dynamic_names) and C(slow_destinations); C(sources), the addresses that mail leaves from
+        C(static_names) and C(dynamic_names); C(sources), the addresses that mail leaves from
     :returns: C(files) (name of a table to its text), C(trusted), C(static), C(dynamic) and C(sources) (quoted strings),
         C(checks) and C(limits)
     :raises MailError: a value that breaks a rule
@@ -180,5 +170,5 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "dynamic": dynamic,
         "sources": [f'"{ipaddress.ip_address(address)}"' for address in given.get("sources") or ()],
         "checks": checks(given, static, dynamic),
-        "limits": limits(given.get("slow_destinations")),
+        "limits": limits(given["model"]["slow_destinations"]),
     }
