@@ -53,7 +53,7 @@ class Server:
     C(addresses) are by family, C(ipv4) and C(ipv6). C(accounts) are pairs of address and password; promises that need
     more of them than there are stay unasked. C(senders) are the further addresses of an account, C(catch_all) is a domain
     to the accounts that take all of its mail. C(ca_file) is a PEM file of the authority to trust beside, or instead of
-    (empty), the system's. C(foreign) is an address elsewhere, to which nothing may be relayed.
+    (empty), the system's. C(helo) is the name to greet with; without one it is the address. C(foreign) is an address elsewhere, to which nothing may be relayed.
     """
 
     fqdn: str
@@ -65,11 +65,13 @@ class Server:
     ca_file: str | None = None
     nameservers: list[str] = dataclasses.field(default_factory=list)
     helo: str = ""
-    foreign: str = "relay-test@example.com"
+    foreign: str = "relay-test@iana.org"
     timeout: float = 20.0
 
     def __post_init__(self) -> None:
-        self.helo = self.helo or socket.getfqdn()
+        name = socket.getfqdn()
+        if not self.helo and "." in name and not name.startswith("localhost"):
+            self.helo = name
 
     def account(self, index: int = 0) -> tuple[str, str]:
         """Return (address, password) of an account to test with."""
@@ -144,7 +146,7 @@ class Server:
         message["To"] = recipient
         message["Subject"] = headers.pop("Subject", f"promise {uuid.uuid4().hex[:12]}")
         message["Date"] = email.utils.formatdate(localtime=False)
-        message["Message-ID"] = f"<{uuid.uuid4().hex}@{sender.rpartition('@')[2] or self.helo}>"
+        message["Message-ID"] = f"<{uuid.uuid4().hex}@{sender.rpartition('@')[2] or self.fqdn}>"
         for name, value in headers.items():
             message[name.replace("_", "-")] = value
         message.set_content(text)
@@ -216,7 +218,10 @@ class Smtp:
         self.server = server
         bind = (source, 0) if source else None
         context = server.tls()
-        self._smtp = _SmtpAt(server.fqdn, address, port, context if tls == "wrapped" else None, server.helo, server.timeout, bind)
+        self._smtp = _SmtpAt(server.fqdn, address, port, context if tls == "wrapped" else None, server.timeout, bind)
+        # A client without a name greets with its address (RFC 5321 section 4.1.3).
+        own = self._smtp.sock.getsockname()[0]
+        self.helo = server.helo or (f"[IPv6:{own}]" if ":" in own else f"[{own}]")
         self.banner = self._smtp.banner
         self.features = self.ehlo()
         if tls == "starttls":
@@ -231,7 +236,7 @@ class Smtp:
         return self._smtp.sock.getpeercert()
 
     def ehlo(self) -> dict[str, str]:
-        self._smtp.ehlo(self.server.helo)
+        self._smtp.ehlo(self.helo)
         return dict(self._smtp.esmtp_features)
 
     def command(self, line: str) -> tuple[int, str]:
@@ -298,10 +303,10 @@ class Smtp:
 class _SmtpAt(smtplib.SMTP):
     """smtplib to an address and a port, with the certificate checked for a name."""
 
-    def __init__(self, name: str, address: str, port: int, context: ssl.SSLContext | None, helo: str, timeout: float, bind: Any) -> None:
+    def __init__(self, name: str, address: str, port: int, context: ssl.SSLContext | None, timeout: float, bind: Any) -> None:
         self._name = name
         self._wrapped = context
-        super().__init__(local_hostname=helo, timeout=timeout, source_address=bind)
+        super().__init__(local_hostname="localhost", timeout=timeout, source_address=bind)
         code, reply = self.connect(address, port)
         self.banner = (code, reply.decode("utf-8", "replace"))
 

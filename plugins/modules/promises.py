@@ -44,6 +44,11 @@ options:
     description: Address of an account to the further addresses that it may send as.
     type: dict
     default: {}
+  catch_all:
+    description: Those of O(domains) that take mail for every address, so that no recipient in them is unknown.
+    type: list
+    elements: str
+    default: []
   ca_file:
     description: A PEM file of the authority to trust instead of the system's, for a private one.
     type: path
@@ -53,8 +58,14 @@ options:
     elements: str
     default: []
   helo:
-    description: The name to greet with; by default that of this host.
+    description: The name to greet with; by default that of this host, or its address where it has no full name.
     type: str
+  foreign:
+    description:
+      - An address elsewhere, in a domain that exists and takes mail. It is named as sender and as a recipient that must be refused;
+        no message is sent to it.
+    type: str
+    default: relay-test@iana.org
   only:
     description: Names of the promises to put to the test; by default all.
     type: list
@@ -131,9 +142,11 @@ def main():
             "domains": {"type": "list", "elements": "str", "required": True},
             "accounts": {"type": "dict", "default": {}, "no_log": True},
             "senders": {"type": "dict", "default": {}},
+            "catch_all": {"type": "list", "elements": "str", "default": []},
             "ca_file": {"type": "path"},
             "nameservers": {"type": "list", "elements": "str", "default": []},
             "helo": {"type": "str"},
+            "foreign": {"type": "str", "default": "relay-test@iana.org"},
             "only": {"type": "list", "elements": "str", "default": []},
             "report": {"type": "path"},
         },
@@ -157,9 +170,11 @@ def main():
             domains=[_names.domain_name(domain, "domains") for domain in params["domains"]],
             accounts=list(params["accounts"].items()),
             senders=params["senders"],
+            catch_all={_names.domain_name(domain, "catch_all"): [] for domain in params["catch_all"]},
             ca_file=params["ca_file"],
             nameservers=params["nameservers"],
             helo=params["helo"] or "",
+            foreign=_names.address(params["foreign"], "foreign"),
         )
     except MailError as exc:
         module.fail_json(msg=str(exc))
