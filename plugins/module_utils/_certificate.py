@@ -172,10 +172,8 @@ def lineage(renewal: str | None, issued: bytes | None, chain: bytes | None, auth
         return "none"
     params = _renewal(renewal)
     found = params.get("authenticator", "")
-    if authenticator == "webroot" or authenticator.startswith("dns-"):
-        same = found == authenticator
-    else:
-        same = not found.startswith("dns-")
+    exact = authenticator == "webroot" or authenticator.startswith("dns-")
+    same = found == authenticator if exact else not found.startswith("dns-")
     if not same or (server and params.get("server") != server) or params.get("autorenew") == "False":
         return "other"
     return "in place" if issued == chain else "waiting"

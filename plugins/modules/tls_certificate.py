@@ -152,7 +152,8 @@ def source(text, option):
         return text.strip().encode() + b"\n"
     found = read(text)
     if found is None:
-        raise MailError(f"{option} {text!r} does not exist on the host")
+        # Ansible masks the value of source_key wherever it appears, a path as well.
+        raise MailError(f"{option} is neither PEM text nor the path of a file on the host")
     return found
 
 
@@ -173,7 +174,8 @@ def plan(params, wanted):
         if not _certificate.matches(private, leaf):
             raise MailError(f"key {params['key']!r} is not that of chain {params['chain']!r}: restore the pair or remove both")
         facts = _certificate.facts(leaf, wanted)
-        if (not facts["stand_in"] and not params["replace"]) or (facts["stand_in"] and not facts["missing_names"] and facts["days_left"] > 30):
+        good = not facts["missing_names"] and facts["days_left"] > 30 if facts["stand_in"] else not params["replace"]
+        if good:
             return key, chain
     return (_certificate.key_text(private) if key is None else key), _certificate.stand_in(private, wanted)
 
