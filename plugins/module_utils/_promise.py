@@ -53,7 +53,8 @@ class Server:
     C(addresses) are by family, C(ipv4) and C(ipv6). C(accounts) are pairs of address and password; promises that need
     more of them than there are stay unasked. C(senders) are the further addresses of an account, C(catch_all) is a domain
     to the accounts that take all of its mail. C(ca_file) is a PEM file of the authority to trust beside, or instead of
-    (empty), the system's. C(helo) is the name to greet with; without one it is the address. C(foreign) is an address elsewhere, to which nothing may be relayed.
+    (empty), the system's. C(helo) is the name to greet with; without one it is the address. C(foreign) is an address
+    elsewhere, to which nothing may be relayed.
     """
 
     fqdn: str
