@@ -243,7 +243,8 @@ def slow_destination(lab: Lab) -> str:
         session.login(*lab.account())
         for message in messages:
             _promises.accepted(*session.send(user, [message["To"]], message.as_bytes()), f"a message to {domain}")
-    other = lab.message(user, lab.bigmail["user"])
+    # To the same receiver, over the other address family, so that its connections can be told apart.
+    other = lab.message(user, f"someone@{'ipv4' if 'ipv6' in domain else 'ipv6'}.bigmail.test")
     lab.submit(other)
     lab.at_bigmail(other["Message-ID"], within=slow["delay"] * 10)
     with lab.big() as box:
@@ -409,30 +410,30 @@ def junk_learning(lab: Lab) -> str:
     user = lab.account()[0]
     said = []
 
-    def teaches(what: str, token: str, source: str, target: str, by: str, expected: tuple[int, int]) -> None:
+    def teaches(what: str, token: str, source: str, target: str, by: str, expected: str) -> None:
         before = learned(lab)
         mailbox.move(*lab.files(user), token, source, target, by)
         # Learning is done after the IMAP command has been answered; where nothing is to happen there is nothing to wait for.
-        end = time.monotonic() + (15 if any(expected) else 3)
+        end = time.monotonic() + (15 if expected else 3)
         while True:
-            now = learned(lab)
-            taught = (now[0] - before[0], now[1] - before[1])
-            if time.monotonic() > end or (any(expected) and taught == expected):
+            taught = dict(zip(("spam", "ham"), (now - then for now, then in zip(learned(lab), before)), strict=True))
+            # What is learnt anew is taken back from the other kind, by newer versions.
+            right = [kind for kind, count in taught.items() if count > 0] == ([expected] if expected else [])
+            if time.monotonic() > end or (expected and right):
                 break
             time.sleep(0.3)
-        if taught != expected:
-            raise Broken(f"{what} by {by} taught spam {taught[0]:+d} and ham {taught[1]:+d}, not {expected[0]:+d} and {expected[1]:+d}")
-        said.append(f"{what} by {by}: spam {taught[0]:+d}, ham {taught[1]:+d}")
+        if not right or sum(abs(count) for count in taught.values()) > 2:
+            raise Broken(f"{what} by {by} taught {taught}, not {expected or 'nothing'}")
+        said.append(f"{what} by {by}: spam {taught['spam']:+d}, ham {taught['ham']:+d}")
 
     for by in ("MOVE", "COPY"):
         token = secrets.token_hex(8)
         text = " ".join(secrets.token_hex(4) for _ in range(60))
         mailbox.append(*lab.files(user), "INBOX", lab.message(f"x@{lab.helo}", user, text + "\n", Subject=token).as_bytes())
-        teaches("to Junk", token, "INBOX", "Junk", by, (1, 0))
-        # What was learnt as spam is taken back.
-        teaches("from Junk", token, "Junk", "INBOX", by, (-1, 1))
-    teaches("to Junk again", token, "INBOX", "Junk", "MOVE", (1, -1))
-    teaches("from Junk to Trash", token, "Junk", "Trash", "MOVE", (0, 0))
+        teaches("to Junk", token, "INBOX", "Junk", by, "spam")
+        teaches("from Junk", token, "Junk", "INBOX", by, "ham")
+    teaches("to Junk again", token, "INBOX", "Junk", "MOVE", "spam")
+    teaches("from Junk to Trash", token, "Junk", "Trash", "MOVE", "")
     mailbox.purge(*lab.files(user), token)
     return "; ".join(said)
 
