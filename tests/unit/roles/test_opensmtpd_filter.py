@@ -1,0 +1,366 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The filter that the role opensmtpd installs, spoken to as smtpd does: through pipes, in the protocol of smtpd-filters(7)."""
+
+from __future__ import annotations
+
+import http.server
+import importlib.util
+import json
+import socket
+import socketserver
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[3] / "roles/opensmtpd/templates/etc/smtpd/_filter.py"
+SESSION, TOKEN = "7641df9771b4ed00", "1ef1c203cc576e5d"
+MESSAGE = ["Received: from client.test", "\tby mail.example.org", "From: a@client.test", "Subject: one", "", "hello", "..dots"]
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("opensmtpd_filter", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+FILTER = load()
+
+
+class Rspamd:
+    """Answers every message with what it was given, and keeps what it was asked."""
+
+    def __init__(self):
+        self.status, self.verdict, self.asked = 200, {"action": "no action"}, []
+        outer = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                outer.asked.append((self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+                body = json.dumps(outer.verdict).encode()
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+class Smtpd:
+    """As much of smtpd as the filter sees."""
+
+    def __init__(self, *options, version="0.7"):
+        self.version = version
+        self.process = subprocess.Popen(
+            [sys.executable, str(PROGRAM), *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        self.write("config|smtpd-version|7.6.0", f"config|protocol|{version}", "config|ready")
+        self.registered = []
+        while (line := self.read()) != "register|ready":
+            self.registered.append(line)
+
+    def write(self, *lines):
+        self.process.stdin.write("".join(f"{line}\n" for line in lines).encode())
+        self.process.stdin.flush()
+
+    def read(self):
+        return self.process.stdout.readline().decode().rstrip("\n")
+
+    def report(self, event, *values):
+        self.write("|".join(["report", self.version, "1576146008.006099", "smtp-in", event, SESSION, *values]))
+
+    def ask(self, phase, *values):
+        self.write("|".join(["filter", self.version, "1576146008.006099", "smtp-in", phase, SESSION, TOKEN, *values]))
+
+    def result(self, phase, *values):
+        self.ask(phase, *values)
+        kind, session, token, what = self.read().split("|", 3)
+        assert (kind, session, token) == ("filter-result", SESSION, TOKEN)
+        return what
+
+    def connect(self, source="198.51.100.9:33174", confirmed="pass", name="client.test"):
+        self.report("link-connect", name, confirmed, source, "198.51.100.25:25")
+        self.report("link-greeting", "mail.example.org")
+        self.report("link-identify", "EHLO", "client.test")
+
+    def message(self, lines=MESSAGE, recipients=("me@example.org",)):
+        """Send a message; return the lines that come back and the answer to it."""
+        self.report("tx-begin", "6ba76466")
+        self.report("tx-mail", "6ba76466", "ok", "a@client.test")
+        for recipient in recipients:
+            self.report("tx-rcpt", "6ba76466", "ok", recipient)
+        self.report("tx-rcpt", "6ba76466", "permfail", "nobody@example.org")
+        for line in [*lines, "."]:
+            self.ask("data-line", line)
+        prefix, back = f"filter-dataline|{SESSION}|{TOKEN}|", []
+        while True:
+            line = self.read()
+            assert line.startswith(prefix)
+            if line == prefix + ".":
+                return back, self.result("commit", "")
+            back.append(line[len(prefix):])
+
+    def end(self):
+        self.process.stdin.close()
+        errors = self.process.stderr.read().decode()
+        assert self.process.wait(10) == 0
+        self.process.stdout.close()
+        self.process.stderr.close()
+        return errors
+
+
+@pytest.fixture
+def rspamd():
+    found = Rspamd()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def make(*options, **more):
+        started.append(Smtpd(*options, **more))
+        return started[-1]
+
+    yield make
+    for smtpd in started:
+        smtpd.process.kill()
+        smtpd.process.wait()
+        for stream in (smtpd.process.stdin, smtpd.process.stdout, smtpd.process.stderr):
+            stream.close()
+
+
+def test_a_message_passes_as_it_is_and_rspamd_is_told_where_it_comes_from(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    assert smtpd.message(recipients=["me@example.org", "postmaster"]) == (MESSAGE, "proceed")
+    path, headers, body = rspamd.asked[0]
+    assert path == "/checkv2"
+    assert body.decode().splitlines() == [*MESSAGE[:-1], ".dots"]  # as the sender wrote it, without the dot of SMTP
+    told = ("Ip", "Helo", "Hostname", "MTA-Name", "From", "Queue-Id", "User")
+    assert {name: headers[name] for name in told} == {
+        "Ip": "198.51.100.9", "Helo": "client.test", "Hostname": "client.test", "MTA-Name": "mail.example.org",
+        "From": "a@client.test", "Queue-Id": "6ba76466", "User": None,
+    }
+    # Only those that smtpd took; and a bare name has the server's, as smtpd understands it.
+    assert headers.get_all("Rcpt") == ["me@example.org", "postmaster@mail.example.org"]
+
+
+@pytest.mark.parametrize(
+    "version, values",
+    [("0.6", ["odd|name@example.org", "pass"]), ("0.7", ["pass", "odd|name@example.org"])],
+)
+def test_the_authenticated_user_is_told_in_both_protocols(start, rspamd, version, values):
+    smtpd = start("--rspamd", rspamd.address, version=version)
+    smtpd.connect("[2001:db8::9]:33174", "fail")
+    smtpd.report("link-auth", *values)
+    smtpd.message()
+    headers = rspamd.asked[0][1]
+    assert (headers["User"], headers["Ip"], headers["Hostname"]) == ("odd|name@example.org", "2001:db8::9", None)
+
+
+@pytest.mark.parametrize("version, values", [("0.6", ["me@example.org", "fail"]), ("0.7", ["fail", "me@example.org"])])
+def test_a_failed_login_is_logged_with_its_address(start, rspamd, version, values):
+    smtpd = start("--rspamd", rspamd.address, version=version)
+    smtpd.connect()
+    smtpd.report("link-auth", *values)
+    smtpd.message()
+    assert "User" not in rspamd.asked[0][1]
+    assert smtpd.end() == "authentication of 'me@example.org' failed from 198.51.100.9\n"
+
+
+@pytest.mark.parametrize(
+    "verdict, answer",
+    [
+        ({"action": "reject"}, "reject|550 5.7.1 Spam message rejected"),
+        ({"action": "reject", "messages": {"smtp_message": "That is not yours"}}, "reject|550 5.7.1 That is not yours"),
+        ({"action": "reject", "messages": {"smtp_message": "554 5.7.1 Gtube"}}, "reject|554 5.7.1 Gtube"),
+        ({"action": "reject", "messages": {"smtp_message": "5.7.26 unsigned\r\n250 ok"}}, "reject|550 5.7.26 unsigned 250 ok"),
+        ({"action": "soft reject", "messages": {"smtp_message": "Try again later"}}, "reject|451 4.7.1 Try again later"),
+    ],
+)
+def test_what_rspamd_refuses_is_refused_and_not_given_back(start, rspamd, verdict, answer):
+    rspamd.verdict = verdict
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    assert smtpd.message() == ([], answer)
+
+
+@pytest.mark.parametrize(
+    "status, verdict, why",
+    [
+        (500, {"action": "no action"}, "Rspamd answered 500 Internal Server Error"),
+        (200, {"error": "cannot load"}, "Rspamd gave no verdict"),
+        (200, ["no action"], "Rspamd gave no verdict"),
+    ],
+)
+def test_no_verdict_defers(start, rspamd, status, verdict, why):
+    rspamd.status, rspamd.verdict = status, verdict
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    assert smtpd.message() == ([], "reject|451 4.7.1 Service unavailable - try again later")
+    assert smtpd.end() == f"message 6ba76466 is deferred: {why}\n"
+
+
+def test_with_rspamd_away_mail_is_deferred_but_that_of_this_host_waits_and_passes(start):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        smtpd = start("--rspamd", address, "--patience", "1")
+        smtpd.connect()
+        assert smtpd.message() == ([], "reject|451 4.7.1 Service unavailable - try again later")
+        smtpd.report("link-disconnect")
+        smtpd.connect("unix:/var/run/smtpd.sock")
+        assert smtpd.message() == (MESSAGE, "proceed")
+
+
+def test_headers_of_rspamd_go_on_top_and_signatures_above_all_that_they_sign(start, rspamd):
+    rspamd.verdict = {
+        "action": "add header",
+        "milter": {
+            "add_headers": {"X-Spamd-Bar": "++", "Authentication-Results": [{"value": "mail.example.org;\n\tdkim=pass", "order": 1}]}
+        },
+        "dkim-signature": ["v=1; d=example.org;\r\n\tb=abc", "v=1; a=ed25519-sha256"],
+    }
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    lines, answer = smtpd.message()
+    assert answer == "proceed"
+    assert lines == [
+        "X-Spam: Yes",
+        "X-Spamd-Bar: ++",
+        "Authentication-Results: mail.example.org;",
+        "\tdkim=pass",
+        "DKIM-Signature: v=1; d=example.org;",
+        "\tb=abc",
+        "DKIM-Signature: v=1; a=ed25519-sha256",
+        *MESSAGE,
+    ]
+
+
+def test_forged_headers_are_taken_out_however_they_are_written(start, rspamd):
+    rspamd.verdict = {"action": "no action", "milter": {"remove_headers": {"Authentication-Results": 0, "X-Other": 2}}}
+    forged = ["authentication-RESULTS: mail.example.org;", "\tdkim=pass", " spf=pass", "X-SPAM : no"]
+    others = ["X-Other: 1", "X-Other: 2", "X-Other: 3"]
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    body = ["", "Authentication-Results: in the text", "X-Spam: in the text"]
+    lines, _answer = smtpd.message([*MESSAGE[:2], *forged, *others, "Subject: x", *body])
+    assert lines == [*MESSAGE[:2], "X-Other: 1", "X-Other: 3", "Subject: x", *body]
+
+
+def test_what_smtpd_calls_junk_stays_junk(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    lines, _answer = smtpd.message(["X-Spam: Yes", *MESSAGE])
+    assert lines == ["X-Spam: Yes", *MESSAGE]
+
+
+def test_a_subject_is_rewritten_once_and_whole(start, rspamd):
+    rspamd.verdict = {"action": "rewrite subject", "subject": "*** SPAM *** one"}
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    lines, _answer = smtpd.message(["subject: one", " more", "To: x@example.org", "", "Subject: text"])
+    assert lines == ["X-Spam: Yes", "Subject: *** SPAM *** one", "To: x@example.org", "", "Subject: text"]
+
+
+@pytest.mark.parametrize(
+    "command, answer",
+    [
+        ("MAIL FROM:<a@client.test> SIZE=1000", "proceed"),
+        ("mail from:<a@client.test> BODY=8BITMIME size=1001", "reject|552 5.3.4 Message size exceeds fixed limit"),
+        ("MAIL FROM:<a@client.test>", "proceed"),
+    ],
+)
+def test_a_message_that_announces_too_much_is_refused_before_it_is_sent(start, command, answer):
+    smtpd = start("--max-size", "1000")
+    smtpd.connect()
+    smtpd.report("protocol-client", command)
+    assert smtpd.result("mail-from", "a@client.test") == answer
+
+
+@pytest.mark.parametrize(
+    "action, answer",
+    [
+        ("DUNNO", "proceed"),
+        ("552 5.2.2 Mailbox is full", "reject|552 5.2.2 Mailbox is full"),
+        ("451 4.3.0 later", "reject|451 4.3.0 later"),
+        (None, "proceed"),
+    ],
+)
+def test_quotas_are_asked_for_at_rcpt(start, tmp_path, action, answer):
+    asked = []
+
+    class Handler(socketserver.StreamRequestHandler):
+        def handle(self):
+            question = dict(line.decode().rstrip("\n").split("=", 1) for line in iter(self.rfile.readline, b"\n"))
+            asked.append(question)
+            if action:
+                self.wfile.write(f"action={action}\n\n".encode())
+
+    path = str(tmp_path / "quota")
+    with socketserver.ThreadingUnixStreamServer(path, Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        smtpd = start("--quota", path)
+        smtpd.connect()
+        smtpd.report("protocol-client", "MAIL FROM:<a@client.test> SIZE=77")
+        smtpd.report("tx-mail", "6ba76466", "ok", "a@client.test")
+        assert smtpd.result("rcpt-to", "me@example.org") == answer
+        server.shutdown()
+    assert asked == [
+        {"request": "smtpd_access_policy", "protocol_state": "RCPT", "protocol_name": "ESMTP", "sender": "a@client.test",
+         "recipient": "me@example.org", "size": "77"}
+    ]
+
+
+def test_without_an_answer_about_quotas_mail_is_taken(start, tmp_path):
+    smtpd = start("--quota", str(tmp_path / "nobody"))
+    smtpd.connect()
+    assert smtpd.result("rcpt-to", "me@example.org") == "proceed"
+
+
+def test_a_line_that_is_no_protocol_does_not_end_the_filter(start):
+    smtpd = start()
+    smtpd.write("report|0.7|garbage", "", "filter")
+    smtpd.connect()
+    assert smtpd.result("mail-from", "a@client.test") == "proceed"
+
+
+def test_two_messages_of_one_session_do_not_mix(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    rspamd.verdict = {"action": "reject"}
+    assert smtpd.message()[1] == "reject|550 5.7.1 Spam message rejected"
+    smtpd.report("tx-reset", "6ba76466")
+    rspamd.verdict = {"action": "no action"}
+    assert smtpd.message() == (MESSAGE, "proceed")
+    assert rspamd.asked[0][2] == rspamd.asked[1][2]
+    assert rspamd.asked[1][1].get_all("Rcpt") == ["me@example.org"]
+
+
+@pytest.mark.parametrize(
+    "answer, score",
+    [("127.0.4.0", 0), ("127.0.4.99", 99), ("127.0.4.100", 100), ("127.0.4.101", None), ("127.255.255.255", None), ("198.51.100.1", None)],
+)
+def test_an_error_of_senderscore_is_not_a_bad_score(answer, score):
+    assert FILTER.senderscore(answer) == score
+
+
+def test_senderscore_is_asked_only_where_it_is_wanted(start):
+    assert "register|filter|smtp-in|connect" in start("--senderscore", "50").registered
+    assert "register|filter|smtp-in|connect" not in start().registered
