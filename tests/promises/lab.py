@@ -382,7 +382,7 @@ def junk_folder(lab: Lab) -> str:
         f'From: "Prize Service" <outside@{lab.helo}>\r\nReply-To: <x@y.example>\r\nMessage-ID: <{token}@{lab.helo}>\r\n'
         f"Subject: YOU HAVE WON A PRIZE CLAIM NOW {token.upper()}!!!\r\nMIME-Version: 1.0\r\n"
         "Content-Type: text/html; charset=us-ascii\r\n\r\n"
-        '<html><body><a href="http://198.51.100.99/login">http://www.paypal.com/login</a></body></html>\r\n'
+        f'<html><body><a href="http://198.51.100.99/{token}">http://www.paypal.com/login</a></body></html>\r\n'
     ).encode()
 
     def deliver() -> tuple[int, str]:
