@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 CACHE := $(or $(POSTMASTER_MAIL_CACHE),/var/cache/postmaster-mail)
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-down test lint unit integration molecule bench clean
+.PHONY: help demo demo-down test test-slow lint unit integration molecule bench clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z -]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 48
@@ -18,6 +18,9 @@ demo-down:  ## take the demo's hosts and network down
 
 test:  ## everything that is tested; KEEP=1 leaves the hosts up
 	tests/test
+
+test-slow:  ## what takes too long for every change: Mailman on two releases behind two MTAs
+	tests/test slow
 
 lint unit integration molecule bench:  ## one part of `make test`, and the benchmark
 	tests/test $@
