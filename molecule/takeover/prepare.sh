@@ -2,7 +2,7 @@
 # Runs on the host: what a person would have typed over the years.
 set -euo pipefail
 # A certificate of an authority of their own.
-mkdir -p -m 0700 /etc/ssl/hand
+mkdir -m 0700 /etc/ssl/hand
 cd /etc/ssl/hand
 openssl req -x509 -newkey rsa:2048 -nodes -days 900 -subj "/CN=By hand" -keyout ca.key -out ca.pem 2>/dev/null
 openssl req -newkey rsa:2048 -nodes -subj "/CN=mail.takeover.test" -keyout mail.key -out mail.csr 2>/dev/null
