@@ -37,19 +37,23 @@ def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
 
 @dataclasses.dataclass
 class Mta:
-    """How to look into the queue (C(list), read by C(read)), remove from it, try all of it now, and restart the service."""
+    """How to look into the queue (C(list), read by C(read)), remove from it, try all of it now, and restart the service.
+
+    C(judges_names) is whether it judges clients by their names itself, before the filter weighs them.
+    """
 
     list: str
     read: Callable[[str], Iterator[Waiting]]
     remove: str
     flush: str
     restart: str
+    judges_names: bool = False
 
 
 MTAS = {
     "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", "systemctl restart postfix"),
     "opensmtpd": Mta(
-        "smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", "systemctl restart opensmtpd"
+        "smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", "systemctl restart opensmtpd", True
     ),
 }
 

@@ -283,9 +283,11 @@ def aliases(lab: Lab) -> str:
     """An alias reaches every one of its targets, and a catch-all takes the rest of its domain but no user's mail."""
     said = []
     for alias, targets in lab.aliases.items():
+        if not set(targets) & set(dict(lab.accounts)):
+            continue  # it leads elsewhere: forwarding has a promise of its own
         message = lab.message(f"outside@{lab.helo}", alias)
         lab.deliver(message, alias)
-        for target in targets:
+        for target in set(targets) & set(dict(lab.accounts)):
             lab.find(message["Message-ID"], (target, dict(lab.accounts)[target]))
         said.append(f"{alias} to {', '.join(targets)}")
     for domain, targets in lab.catch_all.items():
@@ -298,6 +300,56 @@ def aliases(lab: Lab) -> str:
     if not said:
         raise NotAsked("the inventory has no alias and no catch-all")
     return "; ".join(said)
+
+
+@book.promise("forwarding")
+def forwarding(lab: Lab) -> str:
+    """What an alias forwards elsewhere has a sender of ours, which SPF allows; a bounce to it finds its way, and nobody can make one up."""
+    alias = next((name for name, targets in lab.aliases.items() if lab.bigmail["user"] in targets), None)
+    if not alias:
+        raise NotAsked("no alias leads to the strict receiver")
+    other = Lab(**{**{field.name: getattr(lab, field.name) for field in dataclasses.fields(lab)}, "fqdn": lab.bigmail["host"],
+                   "addresses": {"ipv4": [socket.gethostbyname(lab.bigmail["host"])], "ipv6": []},
+                   "accounts": [(lab.bigmail["user"], lab.bigmail["password"])]})
+    message = lab.message(lab.bigmail["user"], alias)
+    other.submit(message)
+    arrived = lab.at_bigmail(message["Message-ID"], within=60)
+    sender = str(arrived["Return-Path"]).strip("<> ")
+    found = authentication(arrived)
+    if sender.rpartition("@")[2] not in [*lab.domains, lab.fqdn] or found.get("spf") != "pass" or found.get("dmarc") != "pass":
+        raise Broken(f"it came from <{sender}>: {found} {arrived.get_all('Authentication-Results')}")
+    bounce = lab.message("mailer-daemon@ns.test", sender)  # a domain without DMARC, as the bounce has no sender for SPF
+    lab.deliver(bounce, sender, sender="")
+    lab.at_bigmail(bounce["Message-ID"], within=60)
+    local, _at, domain = sender.partition("@")
+    parts = local.split("=")
+    parts[1] = ("B" if parts[1][0] == "A" else "A") + parts[1][1:]
+    with lab.smtp() as session:
+        code, reply = session.envelope("", "=".join(parts) + "@" + domain)
+    return f"{sender}; another hash: {_promises.refused(code, reply, 'a sender with another hash')}"
+
+
+@book.promise("client-names")
+def client_names(lab: Lab) -> str:
+    """A client without a name in reverse DNS is deferred, and mail from one whose name leads to another address goes to Junk."""
+    if not lab.mta.judges_names:
+        raise NotAsked("this MTA leaves names to the filter's score")
+    user, nameless, liar = lab.account()[0], "198.51.100.6", "198.51.100.7"
+    with socket.create_connection((lab.address("ipv4"), 25), timeout=lab.timeout, source_address=(nameless, 0)) as plain:
+        said = plain.makefile("rb").readline().decode().strip()
+    if not said.startswith("4"):
+        raise Broken(f"{nameless} was answered with {said}")
+    message = lab.message("x@ns.test", user)  # nothing but the client's name speaks against it
+    for attempt in (1, 2):
+        with lab.smtp(source=liar) as session:
+            code, reply = session.send("", [user], message.as_bytes())
+        if attempt == 1 and 400 <= code <= 499:
+            lab.run(lab.commands["greylist_later"])
+            continue
+        _promises.accepted(code, reply, f"a message from {liar}")
+        break
+    lab.find(message["Message-ID"], folder="Junk")
+    return f"{nameless}: {said}; {liar}: Junk"
 
 
 @book.promise("role-mail")
@@ -386,8 +438,9 @@ def junk_folder(lab: Lab) -> str:
     ).encode()
 
     def deliver() -> tuple[int, str]:
+        # A sender that has not been here: greylisting remembers who has.
         with lab.smtp(25, "starttls") as session:
-            return session.send(f"outside@{lab.helo}", [user], content)
+            return session.send(f"outside-{token}@{lab.helo}", [user], content)
 
     code, reply = deliver()
     if not 400 <= code <= 499:

@@ -269,6 +269,7 @@ def test_what_smtpd_calls_junk_stays_junk(start, rspamd):
     smtpd.connect()
     lines, _answer = smtpd.message(["X-Spam: Yes", *MESSAGE])
     assert lines == ["X-Spam: Yes", *MESSAGE]
+    assert rspamd.asked[0][2].startswith(b"Received:")
 
 
 def test_a_subject_is_rewritten_once_and_whole(start, rspamd):

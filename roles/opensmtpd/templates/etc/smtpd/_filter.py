@@ -25,6 +25,7 @@ import time
 
 DEFERRED = "451 4.7.1 Service unavailable - try again later"
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
+JUNK = b"X-Spam: Yes"
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
 REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
@@ -134,7 +135,7 @@ def rewritten(content, result: dict):
             else:
                 name = line.partition(b":")[0].rstrip().lower()
                 seen[name] = seen.get(name, 0) + 1
-                dropping = name in unwanted and unwanted[name] in (0, seen[name]) and not (number == 0 and line == b"X-Spam: Yes")
+                dropping = name in unwanted and unwanted[name] in (0, seen[name]) and not (number == 0 and line == JUNK)
                 if dropping:
                     continue
                 if name == b"subject" and result["action"] == "rewrite subject" and result.get("subject"):
@@ -155,6 +156,11 @@ def ask_rspamd(url: str, session: Session, timeout: float) -> dict:
     host, _colon, port = url.rpartition(":")
     size = session.content.tell()
     session.content.seek(0)
+    # That smtpd called the client junk is no opinion of the sender's about its mail, which Rspamd would count.
+    if session.content.readline() == JUNK + b"\n":
+        size -= len(JUNK) + 1
+    else:
+        session.content.seek(0)
     headers = [("Ip", session.address), ("Helo", session.helo), ("Hostname", session.name), ("MTA-Name", session.local),
                ("Queue-Id", session.id), ("From", session.sender), ("User", session.user)]
     headers = [(name, value) for name, value in headers if value] + [("Rcpt", recipient) for recipient in session.recipients]
