@@ -102,7 +102,7 @@ def test_an_access_key_is_not_shown(verify, found):
 
 
 def test_sixteen_addresses_at_forty_lists_take_no_longer_than_twice_the_slowest_answer():
-    delay = 0.8
+    delay = 3.0  # slow against what a busy machine adds
     addresses = [f"198.51.100.{n}" for n in range(1, 9)] + [f"2001:db8:100::{n:x}" for n in range(1, 9)]
     zones = [f"list{n}.test" for n in range(40)]
     records = {}
@@ -135,9 +135,9 @@ def test_a_list_that_never_answers_delays_the_others_no_longer_than_its_timeout(
         records.update(a_list(zone))
     with Server(records, {".list3.test": "timeout"}) as server:
         started = time.monotonic()
-        result = verify(addresses=[V4, V6], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port, timeout=2)
+        result = verify(addresses=[V4, V6], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port, timeout=4)
         taken = time.monotonic() - started
-    assert taken < 4, "its timeout, and the start of the module"
+    assert taken < 8, "its timeout, and the start of the module"
     lists = [entry for entry in result["checks"] if entry["check"].startswith("dnsbl")]
     assert {entry["zone"] for entry in lists if entry["status"] == "unknown"} == {"list3.test"}
     assert {entry["status"] for entry in lists if entry["zone"] != "list3.test"} == {"pass"}
@@ -147,8 +147,8 @@ def test_the_lifetime_ends_everything(verify, found):
     with Server({}, {".": "timeout", ".arpa": "timeout", ".test": "timeout"}) as server:
         started = time.monotonic()
         result = verify(addresses=[V4], domains=["example.test"], nameservers=["127.0.0.1"], nameserver_port=server.port,
-                        timeout=30, lifetime=1)  # fmt: skip
+                        timeout=60, lifetime=1)  # fmt: skip
         taken = time.monotonic() - started
-    assert taken < 4
+    assert taken < 20, "far from the timeout of one question"
     assert "then the lifetime of 1 s was used up" in found(result, "ptr")["found"]
     assert found(result, "mx")["status"] == "unknown"
