@@ -17,8 +17,8 @@ options:
     description:
       - A dictionary with C(model), as P(postmaster.mail.mail_model#filter) returns it, C(delivery), as
         P(postmaster.mail.mail_delivery#filter) does, C(owner), the system user that delivers, C(sources), the addresses that mail
-        leaves from, and C(rdns), C(fcrdns), C(dynamic), C(static_names) and C(dynamic_names), as in the variables of
-        the role.
+        leaves from, and C(rdns), C(fcrdns), C(dynamic), C(static_names), C(dynamic_names) and C(srs_key), as in
+        the variables of the role.
     type: dict
     required: true
 """

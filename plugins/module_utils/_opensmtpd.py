@@ -156,11 +156,13 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that OpenSMTPD's configuration is printed from.
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
-        C(static_names) and C(dynamic_names); C(sources), the addresses that mail leaves from
+        C(static_names), C(dynamic_names) and C(srs_key); C(sources), the addresses that mail leaves from
     :returns: C(files) (name of a table to its text), C(trusted), C(static), C(dynamic) and C(sources) (quoted strings),
         C(checks) and C(limits)
     :raises MailError: a value that breaks a rule
     """
+    if given.get("srs_key") and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", given["srs_key"]):
+        raise MailError("opensmtpd_srs_key must be at least 16 letters, digits and characters of ._~+/=-")
     dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
     static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
     return {

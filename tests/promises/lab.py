@@ -137,6 +137,18 @@ def out_ipv6(lab: Lab) -> str:
     return evidence
 
 
+@book.promise("out-from-the-host")
+def out_from_the_host(lab: Lab) -> str:
+    """What a program on the host sends with sendmail is signed as well, and the strict receiver finds SPF, DKIM and DMARC pass."""
+    user, recipient = lab.account()[0], lab.bigmail["user"]
+    message = lab.message(user, recipient)
+    lab.run(f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(user)} {shlex.quote(recipient)}")
+    found = authentication(lab.at_bigmail(message["Message-ID"]))
+    if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+        raise Broken(f"the strict receiver found {found}")
+    return ", ".join(f"{method}={result}" for method, result in sorted(found.items()))
+
+
 @book.promise("out-signature")
 def out_signature(lab: Lab) -> str:
     """The signature on what the strict receiver got verifies with dkimpy against the published record."""

@@ -185,3 +185,11 @@ def test_plan():
     assert (found["static"], found["dynamic"]) == (['"(?i)^mail"'], ['"(?i)dsl"'])
     assert [check["name"] for check in found["checks"]] == ["trusted", "rdns", "fcrdns", "static", "dynamic"]
     assert found["limits"] == []
+
+
+@pytest.mark.parametrize("key", ["short", 'quotation"marks"in-it', "back\\slash-and-more"])
+def test_a_key_that_smtpd_could_not_read_is_refused_and_not_told(key):
+    made = model()
+    with pytest.raises(MailError) as error:
+        _opensmtpd.plan({"model": made, "delivery": delivery(made), "owner": "vmail", **CHECKS, "srs_key": key})
+    assert str(error.value) == "opensmtpd_srs_key must be at least 16 letters, digits and characters of ._~+/=-"
