@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import email.utils
 import imaplib
+import itertools
 import re
 import secrets
 import shlex
@@ -390,7 +391,9 @@ def bad_helo(lab: Lab) -> str:
 def smuggling(lab: Lab) -> str:
     """A message with a bare-newline end of data inside stays one message, whatever the line ends around the dot (CVE-2023-51764)."""
     user = lab.account()[0]
-    for end in (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n"):
+    ends = (b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r", b"\r.\r\n")
+    # At once, and with what is smuggled in a segment of its own: the relay that is abused streams it without waiting for replies.
+    for end, pause in itertools.product(ends, (0.0, 0.5)):
         inner = secrets.token_hex(8)
         message = lab.message(f"outside@{lab.helo}", user)
         head = message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
@@ -402,8 +405,11 @@ def smuggling(lab: Lab) -> str:
             session.mail(f"outside@{lab.helo}")
             session.rcpt(user)
             session.command("DATA")
-            session.raw(head + end + smuggled)
-            session.reply()
+            session.raw(head + end)
+            time.sleep(pause)  # no event says that a segment was read
+            with contextlib.suppress(OSError, smtplib.SMTPException):
+                session.raw(smuggled)
+                session.reply()
         # A later message to the same mailbox: when it is there, all that came before has been delivered.
         last = lab.message(f"outside@{lab.helo}", user)
         lab.deliver(last, user)
@@ -413,7 +419,7 @@ def smuggling(lab: Lab) -> str:
             _status, found = box.uid("search", "HEADER", "Message-ID", inner)
             if found[0]:
                 raise Broken(f"{end!r} ended a message: the smuggled one was delivered")
-    return "six line ends around the dot, no message smuggled"
+    return "six line ends around the dot, each in one segment and in two, and no message smuggled"
 
 
 @book.promise("large-message")
