@@ -21,8 +21,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-FAMILIES = {"ipv4": socket.AF_INET, "ipv6": socket.AF_INET6}
-
 #: The generic test for unsolicited bulk email: every filter gives it the highest score.
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
@@ -231,10 +229,6 @@ class Smtp:
                 raise Broken(f"port {port} of {address} refused STARTTLS: {code} {reply}")
             self._smtp.wrap(context)
             self.features = self.ehlo()
-
-    @property
-    def certificate(self) -> dict[str, Any]:
-        return self._smtp.sock.getpeercert()
 
     def ehlo(self) -> dict[str, str]:
         self._smtp.ehlo(self.helo)
