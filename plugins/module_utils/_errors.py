@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class MailError(ValueError):
     """A rule is broken or a host did not answer as it must.
@@ -14,3 +16,8 @@ class MailError(ValueError):
     ``selector '-x' is not a DNS label (RFC 6376 section 3.1)``. Modules turn it into C(fail_json), filters into
     C(AnsibleFilterError); nothing else catches it.
     """
+
+    def __init__(self, text: str, rules: Sequence[str] = ()) -> None:
+        super().__init__(text)
+        #: Every broken rule by itself, where there may be several.
+        self.rules = tuple(rules) or (text,)

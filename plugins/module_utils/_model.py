@@ -525,9 +525,8 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
             problems.add(f"mail_{name} ({NOT_BUILT[name]}) is not built yet in this release: take it out")
         elif name not in KNOWN:
             problems.add(f"mail_{name} is not a variable of this collection{_nearest(name, KNOWN).replace(chr(39), '')}")
-    fqdn = given.get("fqdn")
     model: dict[str, Any] = {
-        "fqdn": None if fqdn is None else problems.attempt(_names.domain_name, fqdn, "mail_fqdn"),
+        "fqdn": problems.attempt(_names.domain_name, given["fqdn"], "mail_fqdn") if "fqdn" in given else None,
         "addresses": _addresses(problems, given.get("addresses")),
         "mta": problems.choice(given.get("mta", "postfix"), "mail_mta", MTAS),
         "domains": _domains(problems, given.get("domains")),
@@ -551,6 +550,6 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     if problems.found:
         count = len(problems.found)
         raise MailError(
-            ("one rule is broken:\n- " if count == 1 else f"{count} rules are broken:\n- ") + "\n- ".join(problems.found)
+            ("one rule is broken:\n- " if count == 1 else f"{count} rules are broken:\n- ") + "\n- ".join(problems.found), problems.found
         )
     return model

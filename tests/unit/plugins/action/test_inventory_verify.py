@@ -1,0 +1,162 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the site's first task says of an inventory, with the defaults of all roles in force and a host that cannot be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[4]
+CHECK = ROOT / "playbooks/tasks/inventory.yml"
+HASH = "$2b$12$" + "a" * 53
+ROLES = yaml.safe_load(CHECK.read_text())[0]["postmaster.mail.inventory_verify"]["roles"]
+GOOD = {
+    "mail_addresses": "198.51.100.25",
+    "mail_domains": {"example.org": {}},
+    "mail_users": {"me@example.org": {"password_hash": HASH}},
+}
+
+
+@pytest.fixture
+def site(tmp_path):
+    """A playbook with the check, every role imported as site.yml imports it, and a task that tells whether a host got past."""
+    roles = [{"ansible.builtin.import_role": {"name": f"postmaster.mail.{role}", "rolespec_validate": False}, "when": False} for role in ROLES]
+    past = {"name": "Past the check", "ansible.builtin.debug": {"msg": "past: {{ inventory_hostname }}"}}
+    tasks = [{"ansible.builtin.import_tasks": str(CHECK)}, past, *roles]
+    (tmp_path / "site.json").write_text(json.dumps([{"hosts": "mail_servers", "gather_facts": False, "tasks": tasks}]))
+
+    def run(inventory, *options):
+        (tmp_path / "inventory.json").write_text(json.dumps({"all": {"vars": {"ansible_host": "192.0.2.1"}}, **inventory}))
+        command = ["ansible-playbook", "-i", tmp_path / "inventory.json", *options, tmp_path / "site.json"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False,
+                              env={**os.environ, "ANSIBLE_CALLBACK_RESULT_FORMAT": "json"})
+        return done.returncode, done.stdout + done.stderr
+
+    return run
+
+
+def one(**variables):
+    return {"mail_servers": {"hosts": {"mail.example.org": {**GOOD, **variables}}}}
+
+
+def rules(output):
+    """The rules that the run called broken, of the first host that failed."""
+    result, _end = json.JSONDecoder().raw_decode(output.partition("FAILED! => ")[2])
+    head, *lines = result["msg"].split("\n- ")
+    assert head.startswith("The inventory of mail.")
+    assert " does not hold together, and nothing has been changed. " in head
+    return lines
+
+
+def test_a_good_inventory_passes_without_a_connection(site):
+    status, output = site(one(rspamd_store_mib="64", dovecot_learn=False, resolver_forwarders=["192.0.2.53@853#dns.example.net"]))
+    assert status == 0, output
+    assert "past: mail.example.org" in output
+
+
+def test_wrong_types_and_contradictions_are_told_together(site):
+    terms = [f"include:spf{number}.example.net" for number in range(11)]
+    status, output = site(
+        one(
+            mail_mta="exim",
+            mail_user={},
+            mail_domains={"example.org": {"spf": {"terms": terms}}},
+            mail_users={"me@example.org": {"password_hash": "plain-secret"}, "you@other.test": {"password_hash": HASH}},
+            mail_aliases={"a@example.org": "b@example.org", "b@example.org": "a@example.org"},
+            mail_postmaster="{{ nowhere }}",
+            identity_preflight="maybe",
+            resolver_forwarders=["nonsense"],
+            rspamd_store_mib="lots",
+            rspamd_controller_password_hash=["other-secret"],
+            rspamd_nameservers={"a": 1},
+            protection_ports=[25],
+        )
+    )
+    assert status != 0
+    assert "past:" not in output
+    assert "secret" not in output
+    found = rules(output)
+    spf = [line for line in found if line.startswith("mail_domains['example.org'].spf: SPF record 'v=spf1 include:spf0.")]
+    assert len(spf) == 1
+    assert spf[0].endswith("needs 11 DNS look-ups; receivers stop with permerror after 10 (RFC 7208 section 4.6.4)")
+    bcrypt = [line for line in found if line.startswith("mail_users['me@example.org'].password_hash is not a bcrypt hash ($2b$, ")]
+    assert len(bcrypt) == 1
+    assert [line for line in found if line not in (*spf, *bcrypt)] == [
+        "mail_postmaster cannot be evaluated: 'nowhere' is undefined",
+        "mail_user is not a variable of this collection (did you mean users?)",
+        "mail_mta 'exim' is unknown; it is one of postfix, opensmtpd",
+        "mail_users['you@other.test'] is in a domain that mail_domains does not declare",
+        "mail_aliases has a loop: a@example.org -> b@example.org -> a@example.org",
+        "identity_preflight must be one of fail, warn, skip (str), not 'maybe'",
+        "resolver_forwarders 'nonsense' is not of the form ADDRESS[@PORT][#NAME FOR TLS]",
+        "rspamd_nameservers must be of type list of str, not a dictionary",
+        "rspamd_controller_password_hash must be of type str, not a list of a string",
+        "rspamd_store_mib must be of type int, not 'lots'",
+        "protection_ports must be of type dict, not a list of a number",
+    ]
+
+
+def test_what_roles_make_of_a_wrong_variable_is_not_told_again(site):
+    _status, output = site(one(mail_domains="example.org"))
+    assert rules(output) == [
+        "mail_domains must be a dictionary, not str",
+        "mail_users['me@example.org'] is in a domain that mail_domains does not declare",
+    ]
+
+
+def test_the_variables_of_one_role_are_judged_together(site):
+    _status, output = site(one(postfix_aliases={"a@example.org": "gone@example.org"}))
+    assert rules(output) == ["mail_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
+
+
+@pytest.mark.parametrize("address", ["10.0.0.5", "fd00::5"])
+def test_a_private_address_asks_for_the_public_one(site, address):
+    _status, output = site(one(mail_addresses=address))
+    assert rules(output)[0].startswith(f"mail_addresses '{address}' is private: other mail servers cannot reach it. Set mail_addresses to ")
+
+
+def test_an_empty_name_is_none(site):
+    _status, output = site(one(mail_fqdn=None))
+    assert rules(output)[0].startswith("mail_fqdn None ")
+
+
+def test_one_wrong_host_stops_all_of_them_and_a_limit_only_asks_for_its_own(site):
+    hosts = {"mail.good.test": dict(GOOD), "mail.wrong.test": {**GOOD, "mail_mta": "exim"}}
+    inventory = {"mail_servers": {"hosts": hosts}, "backups": {"hosts": {"mail.good.test": {"rspamd_store_mib": 32}}}}
+    status, output = site(inventory)
+    assert status != 0
+    assert "past:" not in output
+    assert rules(output) == ["mail_mta 'exim' is unknown; it is one of postfix, opensmtpd"]
+    status, output = site(inventory, "--limit", "mail.good.test")
+    assert status == 0, output
+    assert "past: mail.good.test" in output
+    inventory["backups"]["hosts"]["mail.good.test"]["rspamd_store_mib"] = "much"
+    _status, output = site(inventory, "--limit", "backups")
+    assert rules(output) == ["rspamd_store_mib must be of type int, not 'much'"]
+
+
+def test_it_comes_before_everything_else_in_the_site():
+    play = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[0]
+    first = play["tasks"][0]
+    assert first["ansible.builtin.import_tasks"] == "tasks/inventory.yml"
+    assert first["tags"] == ["always"]
+    assert "pre_tasks" not in play and "roles" not in play
+
+
+def test_it_knows_every_role():
+    assert sorted(ROLES) == sorted(path.parents[1].name for path in ROOT.glob("roles/*/meta/argument_specs.yml"))
+
+
+def test_another_name_is_no_role(tmp_path):
+    done = subprocess.run(["ansible", "localhost", "-m", "postmaster.mail.inventory_verify", "-a", "roles=exim"], cwd=tmp_path,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "roles 'exim' is not a role of this collection with an argument spec" in done.stdout + done.stderr
