@@ -28,7 +28,8 @@ GOOD = {
 @pytest.fixture
 def site(tmp_path):
     """A playbook with the check, every role imported as site.yml imports it, and a task that tells whether a host got past."""
-    roles = [{"ansible.builtin.import_role": {"name": f"postmaster.mail.{role}", "rolespec_validate": False}, "when": False} for role in ROLES]
+    imports = [{"name": f"postmaster.mail.{role}", "rolespec_validate": False} for role in ROLES]
+    roles = [{"ansible.builtin.import_role": arguments, "when": False} for arguments in imports]
     past = {"name": "Past the check", "ansible.builtin.debug": {"msg": "past: {{ inventory_hostname }}"}}
     tasks = [{"ansible.builtin.import_tasks": str(CHECK)}, past, *roles]
     (tmp_path / "site.json").write_text(json.dumps([{"hosts": "mail_servers", "gather_facts": False, "tasks": tasks}]))
