@@ -13,6 +13,7 @@ description:
   - Takes the variables of a mail server, without their C(mail_) prefix, checks all of them together, and returns one
     dictionary in which every name is canonical and every default is filled in. The roles print their configuration from it.
   - All broken rules are reported in one error, each with the variable, its value and the rule.
+positional: os_family
 options:
   _input:
     description:
@@ -20,6 +21,11 @@ options:
       - What is left out takes its default, so a role that is used alone passes only what it has.
     type: dict
     required: true
+  os_family:
+    description:
+      - C(ansible_facts.os_family) of the host. Some defaults depend on it, and what cannot be had there is an error.
+    type: str
+    default: ''
 """
 
 EXAMPLES = r"""
@@ -43,10 +49,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
 
 
-def mail_model(given):
+def mail_model(given, os_family=""):
     """Return the model of the C(mail_*) variables in C(given)."""
     try:
-        return normalise(given)
+        return normalise(given, os_family)
     except MailError as exc:
         raise AnsibleFilterError(f"The inventory of this mail server does not hold together: {exc}") from exc
 

@@ -16,7 +16,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _names, _spf
+from ansible_collections.postmaster.mail.plugins.module_utils import _names, _spf, _system
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
@@ -460,7 +460,7 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
     return result
 
 
-def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any]) -> dict[str, Any]:
+def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_family: str) -> dict[str, Any]:
     options = problems.mapping(given, "mail_certificates", ("method", "email", "directory", "ca", "names", "key", "chain"))
     result = {
         "method": problems.choice(options.get("method", "acme-http"), "mail_certificates.method", CERTIFICATE_METHODS),
@@ -481,6 +481,9 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any]) -> di
                 problems.add(f"mail_certificates.{key} is needed by mail_certificates.method 'files'")
     if result["method"] == "acme-dns" and dns["backend"] != "rfc2136":
         problems.add("mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' to answer the challenge (RFC 8555 section 8.4)")
+    reason = _system.impossible_method(os_family, result["method"])
+    if reason:
+        problems.add(f"mail_certificates.method {result['method']!r} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed")
     return result
 
 
@@ -510,10 +513,11 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
 KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations")
 
 
-def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
+def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     """Check the variables and return the model: every key present, every name canonical, every default filled in.
 
     :param given: variables without their C(mail_) prefix; what is absent takes its default
+    :param os_family: the host's, as in Ansible's facts: some defaults depend on it, and not everything can be had everywhere
     :returns: C(fqdn), C(addresses) by family, C(mta), C(postmaster), C(domains), C(users) (quota in bytes, 0 for none),
         C(aliases) (role addresses included), C(dns), C(certificates), C(filter), C(slow_destinations)
         (provider to C(domains), C(connections) at once and C(delay) in seconds between messages)
@@ -528,7 +532,7 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     model: dict[str, Any] = {
         "fqdn": problems.attempt(_names.domain_name, given["fqdn"], "mail_fqdn") if "fqdn" in given else None,
         "addresses": _addresses(problems, given.get("addresses")),
-        "mta": problems.choice(given.get("mta", "postfix"), "mail_mta", MTAS),
+        "mta": problems.choice(given.get("mta", _system.usual_mta(os_family)), "mail_mta", MTAS),
         "domains": _domains(problems, given.get("domains")),
     }
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
@@ -544,7 +548,7 @@ def normalise(given: Mapping[str, Any]) -> dict[str, Any]:
     if "users" in given:
         _check_targets(problems, model)
     model["dns"] = _dns(problems, given.get("dns"))
-    model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"])
+    model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
     if problems.found:

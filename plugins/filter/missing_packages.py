@@ -1,0 +1,52 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: missing_packages
+short_description: Which packages a host does not have
+version_added: 0.1.0
+author: The postmaster.mail developers (@postmaster-mail)
+description:
+  - Takes the packages as a package manager is asked for them and returns those that M(ansible.builtin.package_facts) has not found.
+  - So a run that finds everything installed need not ask the package manager at all.
+positional: installed
+options:
+  _input:
+    description: Packages, also as OpenBSD's C(pkg_add) is asked for one of several (C(rspamd--), C(redis%bsd)).
+    type: list
+    elements: str
+    required: true
+  installed:
+    description: C(ansible_facts.packages).
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Packages | Rspamd is installed
+  ansible.builtin.package:
+    name: "{{ packages }}"
+    state: present
+  vars:
+    packages: [rspamd--, redis%bsd]
+  when: packages | postmaster.mail.missing_packages(ansible_facts.packages) | length > 0
+"""
+
+RETURN = r"""
+_value:
+  description: Those of the packages that are not installed, as they were given.
+  type: list
+  elements: str
+"""
+
+from ansible_collections.postmaster.mail.plugins.module_utils._system import missing_packages
+
+
+class FilterModule:
+    """Ansible's way to find the filter."""
+
+    def filters(self):
+        return {"missing_packages": missing_packages}

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What differs between systems and is more than a name: which MTA is usual, what can be had there, how packages are named."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+#: The MTA of a system that brings one along; everywhere else Postfix.
+_OWN_MTA = {"OpenBSD": "opensmtpd"}
+
+#: What a system's certificate client cannot do, and why.
+_WITHOUT = {
+    ("OpenBSD", "acme-dns"): "acme-client(1) answers challenges over HTTP alone",
+}
+
+
+def usual_mta(os_family: str) -> str:
+    """Return the MTA that a host of this family gets where the inventory says nothing."""
+    return _OWN_MTA.get(os_family, "postfix")
+
+
+def impossible_method(os_family: str, method: str) -> str:
+    """Return why a method of getting certificates cannot be had on a system; empty where it can."""
+    return _WITHOUT.get((os_family, method), "")
+
+
+def stem(spec: str) -> str:
+    """Return the name of a package without what picks one of several: C(rspamd--), C(redis%bsd), C(postfix--%stable), C(opensmtpd=7.4.*)."""
+    return re.split(r"--|[%=]", spec, maxsplit=1)[0]
+
+
+def missing_packages(wanted: Iterable[str], installed: Mapping[str, Any]) -> list[str]:
+    """Return those of the packages, as a package manager is asked for them, that the host does not have.
+
+    :param installed: C(ansible_facts.packages). What pkg_info says of a package with a flavour, such as C(postfix-3.11.1-sasl2), it splits
+        at the last hyphen; C(--) asks for the one without, but another flavour of it serves as well.
+    """
+    present = set()
+    for name, entries in installed.items():
+        told_by_pkg_info = any(entry.get("source") == "pkg_info" for entry in entries)
+        present.add(re.sub(r"-[0-9][^-]*$", "", name) if told_by_pkg_info else name)
+    return [spec for spec in wanted if stem(spec) not in present]

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils._system import impossible_method, missing_packages, stem, usual_mta
+
+
+@pytest.mark.parametrize(("family", "mta"), [("OpenBSD", "opensmtpd"), ("Debian", "postfix"), ("", "postfix")])
+def test_openbsd_has_an_mta_of_its_own(family, mta):
+    assert usual_mta(family) == mta
+
+
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("rspamd--", "rspamd"),
+        ("rspamd--hyperscan", "rspamd"),
+        ("redis%bsd", "redis"),
+        ("postfix--%stable", "postfix"),
+        ("python%3", "python"),
+        ("py3-cryptography", "py3-cryptography"),
+        ("dovecot-pigeonhole", "dovecot-pigeonhole"),
+        ("opensmtpd=7.4.*", "opensmtpd"),
+    ],
+)
+def test_the_name_in_what_a_package_manager_is_asked_for(spec, name):
+    assert stem(spec) == name
+
+
+def facts(source, *packages):
+    return {name: [{"name": name, "version": version, "source": source}] for name, version in packages}
+
+
+def test_what_pkg_info_found_is_not_missing():
+    # As package_facts splits rspamd-3.13.1, postfix-3.11.1-sasl2 and dovecot-pigeonhole-0.5.21.1v1.
+    installed = facts("pkg_info", ("rspamd", "3.13.1"), ("postfix-3.11.1", "sasl2"), ("dovecot-pigeonhole", "0.5.21.1v1"))
+    wanted = ["rspamd--", "postfix--%stable", "dovecot-pigeonhole", "dovecot", "redis%bsd"]
+    assert missing_packages(wanted, installed) == ["dovecot", "redis%bsd"]
+
+
+def test_a_number_in_a_debian_name_is_part_of_it():
+    assert missing_packages(["lib", "lib-3"], facts("apt", ("lib-3", "1.0"))) == ["lib"]
+
+
+def test_without_facts_everything_is_missing():
+    assert missing_packages(["dovecot", "rspamd--"], {}) == ["dovecot", "rspamd--"]
+
+
+def test_openbsd_cannot_answer_by_dns():
+    assert "HTTP" in impossible_method("OpenBSD", "acme-dns")
+    assert not impossible_method("OpenBSD", "acme-http") and not impossible_method("Debian", "acme-dns")
