@@ -60,7 +60,7 @@ class ActionModule(ActionBase):
                 given[name.removeprefix("mail_")] = self._templar.template(self._variables[name])
             except AnsibleError as exc:
                 yield _unknown(name, exc)
-        yield from self._broken(lambda: _model.normalise(given))
+        yield from self._broken(lambda: _model.normalise(given, facts.get("os_family", "")))
 
     def _role(self, role: str) -> Iterator[str]:
         """What is wrong with the variables of one role that are not its own defaults, by themselves and together."""

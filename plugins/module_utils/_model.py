@@ -483,7 +483,9 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
         problems.add("mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' to answer the challenge (RFC 8555 section 8.4)")
     reason = _system.impossible_method(os_family, result["method"])
     if reason:
-        problems.add(f"mail_certificates.method {result['method']!r} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed")
+        problems.add(
+            f"mail_certificates.method {result['method']!r} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed"
+        )
     return result
 
 

@@ -30,7 +30,7 @@ def impossible_method(os_family: str, method: str) -> str:
 
 
 def stem(spec: str) -> str:
-    """Return the name of a package without what picks one of several: C(rspamd--), C(redis%bsd), C(postfix--%stable), C(opensmtpd=7.4.*)."""
+    """Return the name of a package without what picks one of several: C(rspamd--), C(redis%bsd), C(opensmtpd=7.4.*)."""
     return re.split(r"--|[%=]", spec, maxsplit=1)[0]
 
 

@@ -203,3 +203,17 @@ def test_the_report_is_zone_file_text():
     text = _records.report(records)
     assert "; MX\nexample.org. 3600 IN MX 10 mail.example.org.\n" in text
     assert '_dmarc.example.org. 3600 IN TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"' in text
+
+
+def test_on_openbsd_the_mta_is_its_own_unless_another_is_wanted():
+    assert _model.normalise(given(), "OpenBSD")["mta"] == "opensmtpd"
+    assert _model.normalise(given(mta="postfix"), "OpenBSD")["mta"] == "postfix"
+
+
+def test_acme_dns_is_refused_on_openbsd_before_anything_is_changed():
+    dns = {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "mail", "key_secret": "c2VjcmV0"}
+    wanted = given(certificates={"method": "acme-dns"}, dns=dns)
+    assert _model.normalise(wanted, "Debian")["certificates"]["method"] == "acme-dns"
+    with pytest.raises(MailError) as error:
+        _model.normalise(wanted, "OpenBSD")
+    assert "mail_certificates.method 'acme-dns' cannot be had on OpenBSD" in str(error.value)
