@@ -37,7 +37,7 @@ def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
 
 @dataclasses.dataclass
 class Mta:
-    """How to look into the queue (C(list), read by C(read)), remove from it, try all of it now, and restart the service.
+    """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now.
 
     C(judges_names) is whether it judges clients by their names itself, before the filter weighs them.
     """
@@ -46,45 +46,79 @@ class Mta:
     read: Callable[[str], Iterator[Waiting]]
     remove: str
     flush: str
-    restart: str
     judges_names: bool = False
 
 
 MTAS = {
-    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", "systemctl restart postfix"),
-    "opensmtpd": Mta(
-        "smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", "systemctl restart opensmtpd", True
-    ),
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f"),
+    "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", True),
 }
 
-#: MTA to promise to the reason why this MTA cannot keep it, and what the role does instead. Each is tried all the same: one that
-#: is kept after all does not belong here.
-CANNOT: dict[str, dict[str, str]] = {
-    "postfix": {},
+#: MTA or system to promise to the reason why it cannot keep that, and what the role does instead. Each is tried all the same: one
+#: that is kept after all does not belong here.
+_CANNOT: dict[str, dict[str, str]] = {
     "opensmtpd": {
         "dane": "OpenSMTPD knows no TLSA records (RFC 7672). It encrypts whenever the other side offers it, without checking the "
         "certificate; a smarthost of one's own is checked.",
     },
+    "openbsd": {
+        "ban": "pf sees connections and not whether a password was wrong, and there is no fail2ban. The role bans who opens very many "
+        "connections; Dovecot answers each further wrong password later.",
+    },
 }
 
 
+def cannot(mta: str, suite: str) -> dict[str, str]:
+    """Return the promises that a cell cannot keep, with the reason."""
+    return {**_CANNOT.get(mta, {}), **_CANNOT.get(suite, {})}
+
+
+#: TCP ports that are open, beside those of mail and SSH. httpd answers the certificate's authority there all the time; certbot listens
+#: only while it is asked.
+FURTHER_PORTS = {"openbsd": {80}}
+
+# The backend counts what it has learnt itself.
+_LEARNED = (
+    "eval \"local s, h = 0, 0; for _, k in ipairs(redis.call('keys', 'RS*')) do "
+    "if redis.call('type', k).ok == 'hash' then s = s + (redis.call('hget', k, 'learns_spam') or 0); "
+    "h = h + (redis.call('hget', k, 'learns_ham') or 0) end end return {s, h}\" 0"
+)
+# As if the time that greylisting asks for had passed.
+_LATER = "eval \"for _, k in ipairs(redis.call('keys', 'rg*')) do redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0"
+
+
 def commands(mta: str, suite: str) -> dict[str, str]:
-    """Return what the promises need a shell for on a Debian host."""
-    store, service = {"bookworm": ("redis", "redis-server@rspamd")}.get(suite, ("valkey", "valkey-server@rspamd"))
-    ask = f"{store}-cli -s /run/{store}-rspamd/{store}-server.sock --raw eval"
+    """Return what the promises need a shell for on a host."""
+    if suite == "openbsd":
+        ask = "redis-cli -s /var/run/redis/redis.sock --raw"
+        service = {"postfix": "postfix", "opensmtpd": "smtpd"}[mta]
+        return {
+            "learned": f"{ask} {_LEARNED}",
+            "greylist_later": f"{ask} {_LATER}",
+            "restart_store": "rcctl restart redis",
+            "stop_filter": "rcctl stop rspamd",
+            "start_filter": "rcctl start rspamd",
+            "stop_delivery": "rcctl stop dovecot",
+            "restart_all": f"rcctl restart unbound redis rspamd {service} && rcctl start dovecot",
+            "renew": "/etc/postmaster-mail/renew-certificate -F",
+            "unban": "pfctl -a mail -t banned -T flush",
+            # Of the simulated host the one, of a true one the other.
+            "udp": "/usr/lib/simulation/lib/ss -Hlun 'sport != :68' 2>/dev/null || netstat -ln -p udp",
+            "state": "find /etc /var/lib/postmaster-mail -xdev -type f -exec cksum {} + | sort | cksum; "
+            "find /etc /var/lib/postmaster-mail -xdev -type f -exec ls -ln {} + | sort | cksum; pkg_info | cksum",
+        }
+    store, backend = {"bookworm": ("redis", "redis-server@rspamd")}.get(suite, ("valkey", "valkey-server@rspamd"))
+    ask = f"{store}-cli -s /run/{store}-rspamd/{store}-server.sock --raw"
     return {
-        # The backend counts what it has learnt itself.
-        "learned": f"{ask} \"local s, h = 0, 0; for _, k in ipairs(redis.call('keys', 'RS*')) do "
-        "if redis.call('type', k).ok == 'hash' then s = s + (redis.call('hget', k, 'learns_spam') or 0); "
-        "h = h + (redis.call('hget', k, 'learns_ham') or 0) end end return {s, h}\" 0",
-        # As if the time that greylisting asks for had passed.
-        "greylist_later": f"{ask} \"for _, k in ipairs(redis.call('keys', 'rg*')) do "
-        "redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0",
-        "restart_store": f"systemctl restart {service}",
+        "learned": f"{ask} {_LEARNED}",
+        "greylist_later": f"{ask} {_LATER}",
+        "restart_store": f"systemctl restart {backend}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",
         "stop_delivery": "systemctl stop dovecot",
-        "restart_all": f"systemctl restart unbound {service} rspamd && {MTAS[mta].restart} && systemctl start dovecot",
+        "restart_all": f"systemctl restart unbound {backend} rspamd {mta} && systemctl start dovecot",
         "renew": "REQUESTS_CA_BUNDLE=/etc/postmaster-mail/acme-ca.pem certbot renew --force-renewal --quiet --no-random-sleep-on-renew",
         "unban": "fail2ban-client unban --all",
+        "udp": "ss -Hlun 'sport != :68'",
+        "state": "find /etc /var/lib/postmaster-mail -xdev -type f -printf '%p %s %T@ %m\\n' | sort | sha256sum; dpkg -l | sha256sum",
     }

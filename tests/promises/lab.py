@@ -40,13 +40,14 @@ class Lab(Server):
     """The server under test and what surrounds it.
 
     C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like, C(mta)
-    is how its queue is seen, both from cells.py; C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last
-    account, in bytes.
+    is how its queue is seen, C(further_ports) are open beside those of mail and SSH, all from cells.py; C(bigmail) is a mailbox at
+    the strict receiver; C(quota) is that of the last account, in bytes.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
     commands: dict[str, str] = dataclasses.field(default_factory=dict)
     mta: Any = None
+    further_ports: set[int] = dataclasses.field(default_factory=set)
     bigmail: dict[str, str] = dataclasses.field(default_factory=dict)
     aliases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
@@ -573,7 +574,7 @@ def quota(lab: Lab) -> str:
 @book.promise("only-what-should-listen")
 def only_what_should_listen(lab: Lab) -> str:
     """On public addresses nothing listens but SSH, SMTP, submission, IMAP and ManageSieve."""
-    allowed = {22, 25, 143, 465, 587, 993, 4190}
+    allowed = {22, 25, 143, 465, 587, 993, 4190} | lab.further_ports
     opened: dict[str, list[int]] = {}
     for _family, address in lab.every_address():
         opened[address] = []
@@ -585,8 +586,9 @@ def only_what_should_listen(lab: Lab) -> str:
     for address, ports in opened.items():
         if set(ports) != allowed:
             raise Broken(f"on {address}: open beyond what should be {sorted(set(ports) - allowed)}, closed {sorted(allowed - set(ports))}")
-    listening = lab.run("ss -Hlun 'sport != :68'")
-    public = [line.split()[3] for line in listening.splitlines() if not re.search(r"\s(127\.|\[::1\])", line)]
+    listening = [line.split() for line in lab.run(lab.commands["udp"]).splitlines()]
+    # The fourth column is the own address in what ss and netstat tell.
+    public = [words[3] for words in listening if re.search(r"\d$", words[3]) and not re.match(r"127\.|\[?::1\]?[.:]", words[3])]
     if public:
         raise Broken(f"UDP listeners: {public}")
     return ", ".join(map(str, sorted(allowed)))
@@ -736,10 +738,9 @@ def check_mode(lab: Lab) -> str:
     """Check mode on the finished server foretells no change and makes none."""
     if not lab.playbook:
         raise NotAsked("no playbook to run")
-    state = "find /etc /var/lib/postmaster-mail -xdev -type f -printf '%p %s %T@ %m\\n' | sort | sha256sum; dpkg -l | sha256sum"
-    before = lab.run(state)
+    before = lab.run(lab.commands["state"])
     stats = lab.playbook("--check")
-    if lab.run(state) != before:
+    if lab.run(lab.commands["state"]) != before:
         raise Broken("check mode changed files or packages")
     return f"{stats['ok']} tasks, none would change"
 
