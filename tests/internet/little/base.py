@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Base trees: a minimal Debian per suite, and one layer of services over Debian 13. Made once, kept as directories."""
+"""Base trees: a minimal Debian per suite, and over Debian 13 a layer of services and one with a kernel. Made once, kept."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ _VERSION = 1  # raise it when the functions below change what they make
 _BARE = ("systemd-sysv", "dbus", "python3", "python3-apt", "openssh-server", "iproute2", "ifupdown", "ca-certificates")
 _SERVICES = ("bind9", "bind9-dnsutils", "bind9-utils", "dbconfig-no-thanks", "dovecot-imapd", "dovecot-lmtpd", "opendkim", "opendkim-tools",
              "opendmarc", "pebble", "postfix", "postfix-pcre", "postfix-policyd-spf-python", "swaks", "unbound")
-_SERVICES_SUITE = "trixie"
+# Over the tree of one suite: what the infrastructure runs, and what a virtual machine needs besides.
+_LAYERS = {"services": _SERVICES, "kernel": ("linux-image-cloud-amd64",)}
+_LAYERS_SUITE = "trixie"
 # Work that a machine does by itself in its first minutes would hold dpkg's lock or add noise to figures.
 _QUIET = ("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "e2scrub_reap.service", "fstrim.timer",
           "man-db.timer", "systemd-networkd-wait-online.service")
@@ -29,21 +31,21 @@ _PROXY = f'Acquire::http::Proxy "http://127.0.0.1:{PROXY_PORT_OUTSIDE}";'
 
 def _stamp(name: str) -> str:
     """Return a digest of the recipe: another recipe makes another tree."""
-    recipe = [_VERSION, _BARE, _QUIET, name] if name != "services" else [_stamp(_SERVICES_SUITE), _VERSION, _SERVICES, _IDLE]
+    recipe = [_stamp(_LAYERS_SUITE), _VERSION, _LAYERS[name], _IDLE] if name in _LAYERS else [_VERSION, _BARE, _QUIET, name]
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def layers(name: str) -> list[pathlib.Path]:
     """Return the trees that a machine of this kind lies on, uppermost first; build what is missing."""
     path = BASES / f"{name}-{_stamp(name)}"
-    below = layers(_SERVICES_SUITE) if name == "services" else []
+    below = layers(_LAYERS_SUITE) if name in _LAYERS else []
     if not path.is_dir():
         with lock(name, directory=BASES):
             if not path.is_dir():
                 clear(name, old=True)
                 unfinished = BASES / f".{path.name}"
                 BASES.mkdir(parents=True, exist_ok=True)
-                (_build_services if below else _build_bare)(name, unfinished, below)
+                (_build_layer if below else _build_bare)(name, unfinished, below)
                 unfinished.rename(path)
     return [path, *below]
 
@@ -83,8 +85,8 @@ def _build_bare(suite: str, tree: pathlib.Path, _below: list[pathlib.Path]) -> N
     (tree / "etc/resolv.conf").unlink(missing_ok=True)
 
 
-def _build_services(name: str, tree: pathlib.Path, below: list[pathlib.Path]) -> None:
-    print("internet: building the layer of services", flush=True)
+def _build_layer(name: str, tree: pathlib.Path, below: list[pathlib.Path]) -> None:
+    print(f"internet: building the layer {name}", flush=True)
     scratch = tree.with_name(tree.name + "-mount")
     for path in (tree, scratch / "work", scratch / "root"):
         path.mkdir(parents=True)
@@ -100,7 +102,7 @@ def _build_services(name: str, tree: pathlib.Path, below: list[pathlib.Path]) ->
         # In a process namespace of its own: whatever a maintainer script starts ends with it.
         script = 'mount -t proc proc "$0/proc"; mount --rbind /dev "$0/dev"; exec chroot "$0" env DEBIAN_FRONTEND=noninteractive "$@"'
         chroot = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", script, root)
-        for words in (("update",), ("-y", "--no-install-recommends", "install", *_SERVICES), ("clean",)):
+        for words in (("update",), ("-y", "--no-install-recommends", "install", *_LAYERS[name]), ("clean",)):
             run(*chroot, "apt-get", "-q", *words, group=f"base-{name}")
         for unit in _IDLE:
             run("systemctl", f"--root={root}", "disable", unit, check=False)

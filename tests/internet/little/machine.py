@@ -196,11 +196,11 @@ def _rmdir(path: pathlib.Path) -> bool:
 # Network
 
 @contextlib.contextmanager
-def inside_network() -> Iterator[None]:
-    """Sockets opened in this block belong to the little internet."""
-    with open("/proc/self/ns/net", "rb") as outside, open(NETNS, "rb") as inner:
+def inside_network(namespace: pathlib.Path = NETNS) -> Iterator[None]:
+    """Sockets opened in this block belong to the little internet, or to another namespace."""
+    with open("/proc/thread-self/ns/net", "rb") as outside, open(namespace, "rb") as inner:
         if _LIBC.setns(inner.fileno(), 0x40000000):
-            raise OSError(ctypes.get_errno(), f"cannot enter {NETNS}")
+            raise OSError(ctypes.get_errno(), f"cannot enter {namespace}")
         try:
             yield
         finally:
@@ -290,13 +290,13 @@ def _proxy_answers() -> bool:
     return False
 
 
-def banner(address: str, port: int, expected: bytes) -> bool:
-    """Tell whether a server inside greets with the expected words."""
+def banner(address: str, port: int, expected: bytes, namespace: pathlib.Path = NETNS, patience: float = 3) -> bool:
+    """Tell whether a server inside greets with the expected words, within some seconds."""
     with contextlib.suppress(OSError):
-        with inside_network():
+        with inside_network(namespace):
             connection = socket.create_connection((address, port), 1)
         with connection:
-            connection.settimeout(3)
+            connection.settimeout(patience)
             return connection.recv(64).startswith(expected)
     return False
 
@@ -309,8 +309,13 @@ def mounted(path: pathlib.Path) -> bool:
 
 
 def running(host: Host) -> bool:
-    """Tell whether the machine's nspawn is there."""
-    return bool(processes(str(host.root), "systemd-nspawn"))
+    """Tell whether the machine's nspawn or QEMU is there."""
+    return bool(processes(str(host.disk), "qemu-system-x86_64") if host.guest else processes(str(host.root), "systemd-nspawn"))
+
+
+def booted(host: Host) -> bool:
+    """Tell whether there is something that the machine has written, whether or not it runs."""
+    return host.disk.exists() if host.guest else mounted(host.root)
 
 
 def remove_tree(path: pathlib.Path) -> None:
@@ -351,8 +356,9 @@ def wait_ready(host: Host) -> None:
         def ready(address: str = address) -> bool:
             if not members(host.name):
                 raise SystemExit(f"internet: {host.name} has stopped; its console said:\n" + console(host))
-            return banner(address, 22, b"SSH-2.0-")
-        wait_for(f"SSH on {host.name} ({address})", ready, 90)
+            # In software, a server may take its time to greet; to ask it again meanwhile would only keep it busy.
+            return banner(address, 22, b"SSH-2.0-", patience=60 if host.guest else 3)
+        wait_for(f"SSH on {host.name} ({address})", ready, 900 if host.guest else 90)
 
 
 def console(host: Host) -> str:

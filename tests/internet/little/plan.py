@@ -61,6 +61,7 @@ class Host:
     number: int
     suite: str
     service: str | None  # None: a bare host under test
+    guest: str | None = None  # what runs in a virtual machine (see vm.py); None: a machine of systemd-nspawn
 
     @property
     def zone(self) -> str:
@@ -70,7 +71,7 @@ class Host:
     @property
     def base(self) -> str:
         """The name of the base tree that it is made from."""
-        return "services" if self.service else self.suite
+        return "services" if self.service else "kernel" if self.guest else self.suite
 
     @property
     def directory(self) -> pathlib.Path:
@@ -81,6 +82,11 @@ class Host:
     def root(self) -> pathlib.Path:
         """Its root file system, as seen from the controller."""
         return self.directory / "root"
+
+    @property
+    def disk(self) -> pathlib.Path:
+        """What a virtual machine has written, over the image that it started from."""
+        return self.directory / "disk.qcow2"
 
 
 class Inventory:
@@ -100,7 +106,8 @@ class Inventory:
         self.variables = self.variables or values
         for name, own in (group.get("hosts") or {}).items():
             mine = {**values, **(own or {})}
-            self.hosts[name] = Host(name, int(mine["internet_number"]), mine["internet_suite"], mine.get("internet_service"))
+            self.hosts[name] = Host(name, int(mine["internet_number"]), mine["internet_suite"], mine.get("internet_service"),
+                                    mine.get("internet_guest"))
         for child in (group.get("children") or {}).values():
             self._group(child or {}, values)
 

@@ -129,14 +129,15 @@ def dress(inventory: Inventory, host: Host) -> None:
     short = host.name if host.service else f"cloud-{host.number}"  # a provider's image does not know the mail name
     _write(etc / "hostname", short + "\n")
     _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {short}\n")
-    _write(etc / "network/interfaces", f"""auto lo host0
+    interface = "eth0" if host.guest else "host0"
+    _write(etc / "network/interfaces", f"""auto lo {interface}
 iface lo inet loopback
 
-iface host0 inet static
+iface {interface} inet static
   address {ipv4(host.number)}/24
   gateway {ipv4(1)}
 
-iface host0 inet6 static
+iface {interface} inet6 static
   address {ipv6(host.number)}/64
   gateway {ipv6(1)}
   accept_ra 0
