@@ -29,10 +29,11 @@ def postfix_queue(listing: str) -> Iterator[Waiting]:
 
 
 def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
-    """Read C(smtpctl show queue): id, address family, kind, flags, sender, recipient as addressed, recipient after expansion, …, reason."""
+    """Read C(smtpctl show queue): id, address family, kind, flags, sender, recipient as addressed, recipient after expansion, six more,
+    reason."""
     for line in listing.splitlines():
-        fields = line.split("|", 14)
-        yield Waiting(fields[0], fields[6], fields[14] if len(fields) > 14 else "")
+        fields = line.split("|", 13)
+        yield Waiting(fields[0], fields[6], fields[13] if len(fields) > 13 else "")
 
 
 @dataclasses.dataclass

@@ -229,11 +229,11 @@ def dane(lab: Lab) -> str:
     address = socket.gethostbyname(lab.bigmail["host"])
     lab.update(domain, (name, "A", address), (domain, "MX", f"10 {name}."), (f"_25._tcp.{name}", "TLSA", "3 1 1 " + "00" * 32))
     user = lab.account()[0]
-    message = lab.message(user, f"dane@{domain}")
+    message = lab.message(user, f"tlsa@{domain}")
     lab.submit(message)
     end = time.monotonic() + 40
     while time.monotonic() < end:
-        found = lab.waiting(f"dane@{domain}")
+        found = lab.waiting(f"tlsa@{domain}")
         if found and found.reason:
             lab.run(lab.mta.remove.format(id=found.id))
             if "not trusted" in found.reason or "Server certificate not verified" in found.reason or "DANE" in found.reason.upper():
