@@ -6,10 +6,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import pathlib
+from collections.abc import Iterator
 
-from little import machine
+from little import machine, openbsd
 from little.machine import lock, run
 from little.plan import BASES, PROXY_PORT_OUTSIDE
 
@@ -32,20 +34,23 @@ _PROXY = f'Acquire::http::Proxy "http://127.0.0.1:{PROXY_PORT_OUTSIDE}";'
 def _stamp(name: str) -> str:
     """Return a digest of the recipe: another recipe makes another tree."""
     recipe = [_stamp(_LAYERS_SUITE), _VERSION, _LAYERS[name], _IDLE] if name in _LAYERS else [_VERSION, _BARE, _QUIET, name]
+    if name == "openbsd":
+        recipe = [_stamp(openbsd.SUITE), openbsd.recipe()]
     return hashlib.sha256(repr(recipe).encode()).hexdigest()[:10]
 
 
 def layers(name: str) -> list[pathlib.Path]:
     """Return the trees that a machine of this kind lies on, uppermost first; build what is missing."""
     path = BASES / f"{name}-{_stamp(name)}"
-    below = layers(_LAYERS_SUITE) if name in _LAYERS else []
+    suite = openbsd.SUITE if name == "openbsd" else _LAYERS_SUITE if name in _LAYERS else None
+    below = layers(suite) if suite else []
     if not path.is_dir():
         with lock(name, directory=BASES):
             if not path.is_dir():
                 clear(name, old=True)
                 unfinished = BASES / f".{path.name}"
                 BASES.mkdir(parents=True, exist_ok=True)
-                (_build_layer if below else _build_bare)(name, unfinished, below)
+                (_build_openbsd if name == "openbsd" else _build_layer if below else _build_bare)(name, unfinished, below)
                 unfinished.rename(path)
     return [path, *below]
 
@@ -85,15 +90,31 @@ def _build_bare(suite: str, tree: pathlib.Path, _below: list[pathlib.Path]) -> N
     (tree / "etc/resolv.conf").unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def _overlay(upper: pathlib.Path, scratch: pathlib.Path, below: list[pathlib.Path], group: str) -> Iterator[pathlib.Path]:
+    """Mount a layer over others, for the time of writing into it."""
+    root = scratch / "root"
+    for path in (upper, scratch / "work", root):
+        path.mkdir(parents=True, exist_ok=True)
+    run("mount", "-t", "overlay", "overlay", "-o", f"lowerdir={':'.join(map(str, below))},upperdir={upper},workdir={scratch}/work", root)
+    try:
+        yield root
+    finally:
+        machine.stop(group)
+        run("umount", root)
+
+
+def _build_openbsd(name: str, tree: pathlib.Path, below: list[pathlib.Path]) -> None:
+    print("internet: building the layer of the simulated OpenBSD", flush=True)
+    scratch = tree.with_name(tree.name + "-mount")
+    openbsd.build(tree, scratch, below, _overlay, f"base-{name}")
+    machine.remove_tree(scratch)
+
+
 def _build_layer(name: str, tree: pathlib.Path, below: list[pathlib.Path]) -> None:
     print(f"internet: building the layer {name}", flush=True)
     scratch = tree.with_name(tree.name + "-mount")
-    for path in (tree, scratch / "work", scratch / "root"):
-        path.mkdir(parents=True)
-    root = scratch / "root"
-    options = f"lowerdir={':'.join(map(str, below))},upperdir={tree},workdir={scratch}/work"
-    run("mount", "-t", "overlay", "overlay", "-o", options, root)
-    try:
+    with _overlay(tree, scratch, below, f"base-{name}") as root:
         policy = root / "usr/sbin/policy-rc.d"
         policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
         policy.chmod(0o755)
@@ -108,7 +129,4 @@ def _build_layer(name: str, tree: pathlib.Path, below: list[pathlib.Path]) -> No
             run("systemctl", f"--root={root}", "disable", unit, check=False)
         for path in (policy, option, *(root / "var/lib/apt/lists").glob("*_*")):
             path.unlink()
-    finally:
-        machine.stop(f"base-{name}")
-        run("umount", root)
     machine.remove_tree(scratch)

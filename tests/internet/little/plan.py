@@ -62,6 +62,7 @@ class Host:
     suite: str
     service: str | None  # None: a bare host under test
     guest: str | None = None  # what runs in a virtual machine (see vm.py); None: a machine of systemd-nspawn
+    values: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False, repr=False)  # its variables
 
     @property
     def zone(self) -> str:
@@ -107,7 +108,7 @@ class Inventory:
         for name, own in (group.get("hosts") or {}).items():
             mine = {**values, **(own or {})}
             self.hosts[name] = Host(name, int(mine["internet_number"]), mine["internet_suite"], mine.get("internet_service"),
-                                    mine.get("internet_guest"))
+                                    mine.get("internet_guest"), mine)
         for child in (group.get("children") or {}).values():
             self._group(child or {}, values)
 

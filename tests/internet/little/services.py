@@ -17,7 +17,7 @@ import shutil
 import socket
 import ssl
 
-from little import machine, zones
+from little import machine, openbsd, zones
 from little.machine import lock, run, wait_for
 from little.plan import HERE, PROXY_PORT, RUN, STATE, Host, Inventory, ipv4, ipv6
 
@@ -125,6 +125,9 @@ def _wanted(inventory: Inventory) -> zones.Zones:
 
 def dress(inventory: Inventory, host: Host) -> None:
     """Write into a machine's fresh tree what it needs before its first boot."""
+    if host.suite == "openbsd":
+        openbsd.dress(host)
+        return
     etc = host.root / "etc"
     short = host.name if host.service else f"cloud-{host.number}"  # a provider's image does not know the mail name
     _write(etc / "hostname", short + "\n")
