@@ -242,6 +242,12 @@ def follow_ups(zones: Sequence[str], outcome: Outcome) -> list[Question]:
     return [(outcome.name, "TXT")]
 
 
+def open_reasons(addresses: Sequence[str], zones: Sequence[str], answers: Answers) -> list[Question]:
+    """The TXT records of the addresses at those lists that have not answered yet."""
+    names = [query_name(address, zone) for address in addresses for zone in zones if _asked(zone)]
+    return [(name, "TXT") for name in names if (name, "A") not in answers]
+
+
 def judge_zone(zone: str, addresses: Sequence[str], answers: Answers) -> Verdict:
     """Whether a list can be believed in this run, for each family asked."""
     expected = "127.0.0.2 listed and 127.0.0.1 not (RFC 5782 section 5)"

@@ -4,7 +4,7 @@
 
 """What must agree about a mail server's addresses and names, and what follows from the answers. Pure functions.
 
-The order of work: :func:`plan` checks the options, :func:`first_questions` and :func:`follow_ups` say what to ask,
+The order of work: :func:`plan` checks the options; :func:`first_questions`, :func:`follow_ups` and :func:`open_reasons` say what to ask;
 :func:`judge` turns the answers into checks, :func:`failing` and :func:`report` choose and word those that fail a task.
 """
 
@@ -150,8 +150,7 @@ def first_questions(plan: Plan) -> list[Question]:
     if plan.hostname:
         questions += _address_questions(plan.hostname)
     questions += [(domain, "MX") for domain in plan.domains]
-    listable = [address for address in plan.addresses if not not_public(address)]
-    questions += _dnsbl.questions(listable, plan.dnsbls)
+    questions += _dnsbl.questions(_listable(plan), plan.dnsbls)
     return list(dict.fromkeys(questions))
 
 
@@ -166,6 +165,15 @@ def follow_ups(plan: Plan, outcome: Outcome) -> list[Question]:
     if outcome.rdtype == "A" and outcome.status == "ok":
         return _dnsbl.follow_ups(plan.dnsbls, outcome)
     return []
+
+
+def open_reasons(plan: Plan, answers: Answers) -> list[Question]:
+    """The questions that can be asked beside those that slow lists have not answered, instead of after them."""
+    return _dnsbl.open_reasons(_listable(plan), plan.dnsbls, answers)
+
+
+def _listable(plan: Plan) -> list[str]:
+    return [address for address in plan.addresses if not not_public(address)]
 
 
 def _address_questions(name: str) -> list[Question]:
@@ -183,7 +191,7 @@ def _exchanges(outcome: Outcome) -> list[str]:
 def judge(plan: Plan, answers: Answers, greetings: Mapping[str, Greeting]) -> list[dict[str, Any]]:
     """All checks, in the order of the addresses and then of :data:`CHECKS`.
 
-    :param answers: outcome of every question of :func:`first_questions` and :func:`follow_ups`
+    :param answers: outcome of every question of :func:`first_questions`, :func:`follow_ups` and :func:`open_reasons`
     :param greetings: per address, if the plan says so
     :returns: dictionaries of ``check``, ``subject``, ``address``, ``status``, ``expected``, ``found``, ``values``, ``advice``
     """

@@ -17,7 +17,8 @@ description:
     the server announces, whether the MX records of the mail domains lead to the address, and whether the name looks like one
     that a provider gives to home connections.
   - If asked, it reads the greeting on port 25 and asks DNS lists whether they list the addresses.
-  - All questions are under way at once, so a look takes about as long as the two slowest answers that depend on each other.
+  - All questions are under way at once, so a look takes about as long as the two slowest answers that depend on each other,
+    and DNS lists about as long as the slowest of them.
   - An answer that proves nothing (a failure, a refusal, silence) makes a check V(unknown), never V(pass) or V(fail).
   - It runs on the host that executes the task. To see what the world sees, run it outside of the mail server, which is mostly
     the controller, with C(delegate_to=localhost).
@@ -255,6 +256,11 @@ from ansible_collections.postmaster.mail.plugins.module_utils._outcome import Ou
 from ansible_collections.postmaster.mail.plugins.module_utils._resolve import DNSPYTHON_IMPORT_ERROR, HAS_DNSPYTHON, Resolver
 from ansible_collections.postmaster.mail.plugins.module_utils._smtp import greet
 
+# A list that answers within so many seconds is asked for its reason only about what it lists. A slower one is asked
+# meanwhile, so that it costs the time of one answer and not of two. Lists limit what one resolver may ask, and a resolver
+# what may be open at once (1000 questions in BIND): so not everything is asked for its reason from the start.
+PATIENCE = 0.25
+
 
 async def look(
     plan: _rdns.Plan, nameservers: list[str] | None, port: int, timeout: float, lifetime: float, smtp_port: int
@@ -279,7 +285,10 @@ async def look(
         return dict(zip(wanted, await asyncio.gather(*(greet(address, smtp_port, timeout, lifetime) for address in wanted))))
 
     try:
-        _done, greetings = await asyncio.gather(ask(_rdns.first_questions(plan)), listen())
+        asking = asyncio.gather(ask(_rdns.first_questions(plan)), listen())
+        await asyncio.wait([asking], timeout=PATIENCE)
+        await ask(_rdns.open_reasons(plan, answers))
+        _done, greetings = await asking
     finally:
         resolver.close()
     return answers, greetings

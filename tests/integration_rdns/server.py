@@ -29,11 +29,14 @@ RCODES = {"servfail": dns.rcode.SERVFAIL, "refused": dns.rcode.REFUSED, "notauth
 
 
 class Server:
-    """``recursive``: claims to be a resolver. ``delay``: seconds before each answer. ``log``: (name, type, tcp) of each question."""
+    """``recursive``: claims to be a resolver. ``delay``: seconds before each answer. ``log``: (name, type, tcp) of each question.
+
+    ``hold``: answers nothing until so many different questions are there; whoever waits for an answer first waits forever.
+    """
 
     def __init__(
         self, records: dict, behaviour: dict | None = None, delay: float = 0.0, recursive: bool = True, edns: bool = True,
-        address: str = "127.0.0.1", fast: bool = False,
+        address: str = "127.0.0.1", fast: bool = False, hold: int = 0,
     ) -> None:  # fmt: skip
         self.records = {name.lower(): sets for name, sets in records.items()}
         self.behaviour = behaviour or {}
@@ -43,6 +46,8 @@ class Server:
         self.address = address
         self.log: list[tuple[str, str, bool]] = []
         self.port = 0
+        self.hold = hold
+        self.held: dict[tuple, list] = {}
         self.frozen: dict[bytes, bytes] = {}
         if fast:
             # Answers made in advance, so that thousands a second can be given: one A or TXT record per name and type.
@@ -75,8 +80,9 @@ class Server:
                 self.transport = transport
 
             def datagram_received(self, data: bytes, peer: tuple) -> None:
-                for delay, reply in outer.replies(data, False):
-                    outer._loop.call_later(delay, self.transport.sendto, reply, peer)
+                replies = [(delay, reply, peer) for delay, reply in outer.replies(data, False)]
+                for delay, reply, to in outer.release(data, replies):
+                    outer._loop.call_later(delay, self.transport.sendto, reply, to)
 
         async def connection(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             try:
@@ -104,6 +110,17 @@ class Server:
         tcp.close()
 
     # -- answers
+
+    def release(self, data: bytes, replies: list) -> list:
+        """What goes out now: the replies, or none, or all those held back."""
+        if not self.hold:
+            return replies
+        # By question, without the id: one that is repeated counts once.
+        self.held[data[12 : data.index(b"\0", 12) + 5]] = replies
+        if len(self.held) < self.hold:
+            return []
+        self.hold = 0
+        return [reply for held in self.held.values() for reply in held]
 
     def how(self, name: str) -> str:
         found = self.behaviour.get(name, "")

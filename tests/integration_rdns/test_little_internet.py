@@ -6,13 +6,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-INSIDE = [str(Path(__file__).parents[1] / "internet" / "inside")]
+INTERNET = Path(__file__).parents[1] / "internet"
+sys.path.insert(0, str(INTERNET))
 
-pytestmark = pytest.mark.skipif(not Path("/run/netns/pm-net").exists(), reason="the little internet is not up: tests/internet/internet up")
+from little import machine
+
+INSIDE = [str(INTERNET / "inside")]
+
+pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
 
 
 def test_the_strict_receiver_is_in_order(verify):

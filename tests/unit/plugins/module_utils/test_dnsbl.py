@@ -60,6 +60,12 @@ def test_the_reason_is_asked_of_addresses_and_not_of_test_entries():
     assert _dnsbl.follow_ups([ZEN], Outcome("mail.example.org", "A", "ok", (V4,))) == []
 
 
+def test_a_reason_is_asked_early_only_where_the_list_has_not_answered():
+    asked = ("25.100.51.198.slow.test", "A"), ("25.100.51.198.soon.test", "A")
+    answers = {asked[1]: Outcome(*asked[1], "nxdomain")}
+    assert _dnsbl.open_reasons([V4], ["slow.test", "soon.test", "dnsbl.sorbs.net"], answers) == [(asked[0][0], "TXT")]
+
+
 @pytest.mark.parametrize(
     ("zone", "code", "status", "found"),
     [
