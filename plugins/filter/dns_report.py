@@ -24,6 +24,8 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ [{'name': 'example.org', 'type': 'MX', 'values': ['10 mail.example.org.'], 'ttl': 3600}]
       | postmaster.mail.dns_report }}"
+    # => ; MX
+    #    example.org. 3600 IN MX 10 mail.example.org.
 """
 
 RETURN = r"""

@@ -26,9 +26,15 @@ options:
 """
 
 EXAMPLES = r"""
-- name: The role addresses of a domain lead to its first user
+- name: The role addresses of a domain lead to its first user, with the limit of the user's mailbox
   ansible.builtin.debug:
     msg: "{{ {'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model | postmaster.mail.dovecot_aliases('2.4') }}"
+    # => abuse@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    #    hostmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    #    noc@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    #    postmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    #    security@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    #    webmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
   vars:
     mail_users:
       me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy", quota: 2G}

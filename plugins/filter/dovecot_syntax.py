@@ -26,6 +26,7 @@ EXAMPLES = r"""
 - name: The syntax of Debian 13
   ansible.builtin.debug:
     msg: "{{ '2.4.1-4 (7d8c0e5759)' | postmaster.mail.dovecot_syntax }}"
+    # => 2.4
 """
 
 RETURN = r"""

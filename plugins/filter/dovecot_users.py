@@ -29,6 +29,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ ({'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model).users
       | postmaster.mail.dovecot_users('2.4') }}"
+    # => me@example.org:{BLF-CRYPT}$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy::::::userdb_quota_storage_size=2147483648B
   vars:
     mail_users:
       me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy", quota: 2G}

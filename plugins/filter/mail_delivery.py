@@ -22,6 +22,13 @@ EXAMPLES = r"""
 - name: Who may send as whom
   ansible.builtin.debug:
     msg: "{{ ({'domains': mail_domains, 'users': mail_users} | postmaster.mail.mail_model | postmaster.mail.mail_delivery).senders }}"
+    # => abuse@example.org: [me@example.org]
+    #    hostmaster@example.org: [me@example.org]
+    #    me@example.org: [me@example.org]
+    #    noc@example.org: [me@example.org]
+    #    postmaster@example.org: [me@example.org]
+    #    security@example.org: [me@example.org]
+    #    webmaster@example.org: [me@example.org]
   vars:
     mail_domains: {example.org: {}}
     mail_users: {me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy"}}

@@ -29,9 +29,10 @@ options:
 """
 
 EXAMPLES = r"""
-- name: The model of a small server
+- name: What a small server does with forgeries of its domain, as nothing was said about it
   ansible.builtin.debug:
-    msg: "{{ {'fqdn': 'mail.example.org', 'domains': {'example.org': {}}} | postmaster.mail.mail_model }}"
+    msg: "{{ ({'fqdn': 'mail.example.org', 'domains': {'example.org': {}}} | postmaster.mail.mail_model).domains['example.org'].dmarc }}"
+    # => {policy: quarantine, subdomain_policy: null, rua: [postmaster@example.org], ruf: [], adkim: r, aspf: r}
 """
 
 RETURN = r"""

@@ -26,9 +26,17 @@ options:
 """
 
 EXAMPLES = r"""
-- name: The records of the server
+- name: The records of the server, as lines of a zone file
   ansible.builtin.debug:
-    msg: "{{ mail | postmaster.mail.mail_model | postmaster.mail.mail_records }}"
+    msg: "{{ mail | postmaster.mail.mail_model | postmaster.mail.mail_records | postmaster.mail.dns_report }}"
+    # => ; MX
+    #    example.org. 3600 IN MX 10 mail.example.org.
+    #    ; SPF: who may send
+    #    example.org. 3600 IN TXT "v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 ~all"
+    #    ; DMARC: what to do with forgeries
+    #    _dmarc.example.org. 3600 IN TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"
+    #    ; SPF: who may send
+    #    mail.example.org. 3600 IN TXT "v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"
   vars:
     mail:
       fqdn: mail.example.org

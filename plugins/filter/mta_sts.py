@@ -34,7 +34,8 @@ options:
 EXAMPLES = r"""
 - name: What to publish
   ansible.builtin.debug:
-    msg: "{{ ['mail.example.org'] | postmaster.mail.mta_sts('enforce') }}"
+    msg: "{{ (['mail.example.org'] | postmaster.mail.mta_sts('enforce')).record }}"
+    # => v=STSv1; id=4ce772199f4b9237f56e5c5112d9cc3d;
 """
 
 RETURN = r"""
@@ -48,7 +49,7 @@ _value:
     record:
       description: The value of the TXT record.
       type: str
-      sample: v=STSv1; id=0c7edbd80dff2db3b97b4188564cdb53;
+      sample: v=STSv1; id=4ce772199f4b9237f56e5c5112d9cc3d;
 """
 
 from ansible.errors import AnsibleFilterError

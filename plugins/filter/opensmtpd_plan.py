@@ -24,11 +24,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Where does the mail of each address go?
+- name: Where does the mail of the user go?
   ansible.builtin.debug:
     msg: >-
       {{ ({'model': model, 'delivery': model | postmaster.mail.mail_delivery, 'owner': 'vmail', 'rdns': 'junk', 'fcrdns': 'off',
-           'dynamic': 'off'} | postmaster.mail.opensmtpd_plan).files.aliases }}
+           'dynamic': 'off'} | postmaster.mail.opensmtpd_plan).files.aliases | regex_search('^me@.*', multiline=true) }}
+    # => me@example.org vmail
   vars:
     model: "{{ {'fqdn': 'mail.example.org', 'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model }}"
     mail_users: {me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy"}}

@@ -24,6 +24,7 @@ EXAMPLES = r"""
 - name: The addresses of a private root
   ansible.builtin.debug:
     msg: "{{ (given | postmaster.mail.resolver_plan).root_addresses }}"
+    # => [198.51.100.2]
   vars:
     given:
       root_hints: [{name: ns.test, addresses: [198.51.100.2]}]

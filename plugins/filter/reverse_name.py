@@ -22,7 +22,8 @@ EXAMPLES = r"""
 - name: Both families
   ansible.builtin.debug:
     msg: "{{ ['198.51.100.25', '2001:db8::25'] | map('postmaster.mail.reverse_name') }}"
-    # the first is 25.100.51.198.in-addr.arpa
+    # => - 25.100.51.198.in-addr.arpa
+    #    - 5.2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa
 """
 
 RETURN = r"""

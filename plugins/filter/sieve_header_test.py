@@ -24,6 +24,7 @@ EXAMPLES = r"""
 - name: What the filter marked as spam
   ansible.builtin.debug:
     msg: "if {{ {'X-Spam': 'Yes*'} | postmaster.mail.sieve_header_test }} { fileinto \"Junk\"; }"
+    # => if header :matches "X-Spam" "Yes*" { fileinto "Junk"; }
 """
 
 RETURN = r"""

@@ -37,9 +37,15 @@ options:
 """
 
 EXAMPLES = r"""
-- name: What to publish
+- name: What to publish for a certificate or, as here, for its public key
   ansible.builtin.debug:
-    msg: "_25._tcp.mail.example.org. IN TLSA {{ lookup('ansible.builtin.file', 'mail.example.org.pem') | postmaster.mail.tlsa }}"
+    msg: "_25._tcp.mail.example.org. IN TLSA {{ public_key | postmaster.mail.tlsa }}"
+    # => _25._tcp.mail.example.org. IN TLSA 3 1 1 eaaecba86bd9b6e1c6e85bd8cdf990f7f2660a7dc074bffd928455e777bd315d
+  vars:
+    public_key: |
+      -----BEGIN PUBLIC KEY-----
+      MCowBQYDK2VwAyEA1MsuOPS8zkoBwYaP8ZYwiZ4cVbQsmH66h9YFs0AzQGk=
+      -----END PUBLIC KEY-----
 """
 
 RETURN = r"""

@@ -27,6 +27,7 @@ EXAMPLES = r"""
 - name: A line for a zone file
   ansible.builtin.debug:
     msg: "s1._domainkey.example.org. IN TXT {{ value | postmaster.mail.txt_strings(quoted=true) }}"
+    # => s1._domainkey.example.org. IN TXT "v=DKIM1; k=rsa; p="
   vars:
     value: v=DKIM1; k=rsa; p=
 """

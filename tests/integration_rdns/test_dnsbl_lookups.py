@@ -126,7 +126,8 @@ def lists_of_their_own(**options):
 
 
 def judged(answers):
-    return _rdns.summary(entry for entry in _rdns.judge(_rdns.plan(SIXTEEN, dnsbls=FORTY), answers, {}) if entry["check"].startswith("dnsbl"))
+    checks = _rdns.judge(_rdns.plan(SIXTEEN, dnsbls=FORTY), answers, {})
+    return _rdns.summary(entry for entry in checks if entry["check"].startswith("dnsbl"))
 
 
 JUDGED = {"pass": 40 + PAIRS // 2, "warn": 0, "fail": PAIRS // 2, "unknown": 0}

@@ -2,12 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The record filters as templates use them: values, errors in words, and their examples' own promises."""
+"""The record filters as templates use them: values, and errors in words."""
 
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from pathlib import Path
 
@@ -22,12 +21,6 @@ MODULES = (dkim_record, dmarc, mta_sts, reverse_name, spf, tls_rpt, tlsa, txt_st
 
 def name(module):
     return module.__name__.rpartition(".")[2]
-
-
-def promised(module):
-    """The expressions of a filter's examples with the value in the comment below each."""
-    text = module.EXAMPLES
-    return re.findall(r'msg: "(\{\{.*\}\})"\n\s*# => (.*)', text)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name)
@@ -80,7 +73,6 @@ VALUES = [
 
 
 TEMPLATES = [("{{ " + expression + " }}", value) for expression, value in VALUES]
-TEMPLATES += [row for module in MODULES for row in promised(module)]
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +90,7 @@ def rendered(tmp_path_factory):
 
 
 @pytest.mark.parametrize("number", range(len(TEMPLATES)), ids=[template for template, _value in TEMPLATES])
-def test_templates_and_examples(rendered, number):
+def test_templates(rendered, number):
     assert rendered[number] == TEMPLATES[number][1]
 
 
