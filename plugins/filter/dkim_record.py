@@ -55,18 +55,10 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _dkim
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def dkim_record(public_key, algorithm="rsa", flags=(), notes=None):
-    """Return the value of the DKIM key record of C(public_key)."""
-    try:
-        return _dkim.record(public_key, algorithm, flags, notes)
-    except MailError as exc:
-        raise AnsibleFilterError(f"dkim_record: {exc}") from exc
+dkim_record = filter_of(_dkim.record, "dkim_record: ")
 
 
 class FilterModule:

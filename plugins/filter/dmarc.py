@@ -85,10 +85,8 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _dmarc
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def dmarc(
@@ -105,26 +103,23 @@ def dmarc(
     percent=None,
 ):
     """Return the value of a DMARC record."""
-    try:
-        return _dmarc.build(
-            policy=policy,
-            subdomain_policy=subdomain_policy,
-            nonexistent_policy=nonexistent_policy,
-            rua=rua,
-            ruf=ruf,
-            adkim=adkim,
-            aspf=aspf,
-            failure_options=failure_options,
-            testing=testing,
-            public_suffix=public_suffix,
-            percent=percent,
-        )
-    except MailError as exc:
-        raise AnsibleFilterError(f"dmarc: {exc}") from exc
+    return _dmarc.build(
+        policy=policy,
+        subdomain_policy=subdomain_policy,
+        nonexistent_policy=nonexistent_policy,
+        rua=rua,
+        ruf=ruf,
+        adkim=adkim,
+        aspf=aspf,
+        failure_options=failure_options,
+        testing=testing,
+        public_suffix=public_suffix,
+        percent=percent,
+    )
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dmarc": dmarc}
+        return {"dmarc": filter_of(dmarc, "dmarc: ")}

@@ -35,10 +35,13 @@ _value:
 """
 
 from ansible_collections.postmaster.mail.plugins.module_utils._records import report
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
+
+dns_report = filter_of(report)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dns_report": report}
+        return {"dns_report": dns_report}

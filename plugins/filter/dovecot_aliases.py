@@ -46,22 +46,17 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import alias_file
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def dovecot_aliases(model, syntax):
     """Return the userdb of the aliases in this C(model)."""
-    try:
-        return alias_file(model["users"], model["aliases"], syntax)
-    except MailError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+    return alias_file(model["users"], model["aliases"], syntax)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dovecot_aliases": dovecot_aliases}
+        return {"dovecot_aliases": filter_of(dovecot_aliases)}

@@ -35,18 +35,10 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import syntax
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def dovecot_syntax(version, expected=""):
-    """Return the syntax that the Dovecot of this C(version) reads."""
-    try:
-        return syntax(version, expected)
-    except MailError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+dovecot_syntax = filter_of(syntax)
 
 
 class FilterModule:

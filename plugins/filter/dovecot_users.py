@@ -41,22 +41,17 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import passwd_file
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def dovecot_users(users, syntax):
     """Return the passwd-file of these C(users)."""
-    try:
-        return passwd_file(users, syntax)
-    except MailError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+    return passwd_file(users, syntax)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dovecot_users": dovecot_users}
+        return {"dovecot_users": filter_of(dovecot_users)}

@@ -43,10 +43,13 @@ _value:
 """
 
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import delivery
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
+
+mail_delivery = filter_of(delivery)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"mail_delivery": delivery}
+        return {"mail_delivery": mail_delivery}

@@ -44,18 +44,10 @@ _value:
   type: dict
 """
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def mail_model(given, os_family=""):
-    """Return the model of the C(mail_*) variables in C(given)."""
-    try:
-        return normalise(given, os_family)
-    except MailError as exc:
-        raise AnsibleFilterError(f"The inventory of this mail server does not hold together: {exc}") from exc
+mail_model = filter_of(normalise, "The inventory of this mail server does not hold together: ")
 
 
 class FilterModule:

@@ -51,18 +51,10 @@ _value:
   elements: dict
 """
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._records import plan
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def mail_records(model, keys=None):
-    """Return the DNS records of the domains in C(model)."""
-    try:
-        return plan(model, keys)
-    except MailError as exc:
-        raise AnsibleFilterError(f"mail_records: {exc}") from exc
+mail_records = filter_of(plan, "mail_records: ")
 
 
 class FilterModule:

@@ -52,23 +52,18 @@ _value:
       sample: v=STSv1; id=4ce772199f4b9237f56e5c5112d9cc3d;
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _mta_sts
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def mta_sts(mx, mode="testing", max_age=604800):
     """Return an MTA-STS policy for the hosts C(mx) and its record."""
-    try:
-        policy = _mta_sts.policy(mx, mode, max_age)
-        return {"policy": policy, "record": _mta_sts.record(policy)}
-    except MailError as exc:
-        raise AnsibleFilterError(f"mta_sts: {exc}") from exc
+    policy = _mta_sts.policy(mx, mode, max_age)
+    return {"policy": policy, "record": _mta_sts.record(policy)}
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"mta_sts": mta_sts}
+        return {"mta_sts": filter_of(mta_sts, "mta_sts: ")}

@@ -38,18 +38,10 @@ _value:
   type: dict
 """
 
-from ansible.errors import AnsibleFilterError
-
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._resolver import plan
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def resolver_plan(given):
-    """Return what the configuration of a resolver is printed from."""
-    try:
-        return plan(given)
-    except MailError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+resolver_plan = filter_of(plan)
 
 
 class FilterModule:

@@ -32,22 +32,17 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _names
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def reverse_name(address):
     """Return the name of the PTR record of C(address)."""
-    try:
-        return _names.reverse_name(address)
-    except MailError as exc:
-        raise AnsibleFilterError(f"reverse_name: {exc}") from None  # the cause says the same in other words
+    return _names.reverse_name(address)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"reverse_name": reverse_name}
+        return {"reverse_name": filter_of(reverse_name, "reverse_name: ")}

@@ -33,18 +33,10 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import header_test
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def sieve_header_test(headers):
-    """Return a Sieve test for these C(headers)."""
-    try:
-        return header_test(headers)
-    except MailError as exc:
-        raise AnsibleFilterError(str(exc)) from exc
+sieve_header_test = filter_of(header_test)
 
 
 class FilterModule:

@@ -53,10 +53,13 @@ _value:
 """
 
 from ansible_collections.postmaster.mail.plugins.module_utils._records import signing
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
+
+signing_keys = filter_of(signing)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"signing_keys": signing}
+        return {"signing_keys": signing_keys}

@@ -72,24 +72,19 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _spf
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def spf(addresses, terms=(), all=None, existing=None, domain="", answers=None):
     """Return the value of an SPF record for C(addresses)."""
-    try:
-        record = _spf.build(addresses, terms, all, existing)
-        _spf.check(record, domain, answers)
-        return record
-    except MailError as exc:
-        raise AnsibleFilterError(f"spf: {exc}") from exc
+    record = _spf.build(addresses, terms, all, existing)
+    _spf.check(record, domain, answers)
+    return record
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"spf": spf}
+        return {"spf": filter_of(spf, "spf: ")}

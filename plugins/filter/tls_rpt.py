@@ -32,18 +32,10 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _tls_rpt
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def tls_rpt(rua):
-    """Return the value of a TLS-RPT record."""
-    try:
-        return _tls_rpt.build(rua)
-    except MailError as exc:
-        raise AnsibleFilterError(f"tls_rpt: {exc}") from exc
+tls_rpt = filter_of(_tls_rpt.build, "tls_rpt: ")
 
 
 class FilterModule:

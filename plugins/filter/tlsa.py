@@ -54,18 +54,10 @@ _value:
   type: str
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _tlsa
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-
-def tlsa(certificate, usage=3, selector=1, matching=1):
-    """Return the data of the TLSA record of a certificate or public key."""
-    try:
-        return _tlsa.record(certificate, usage, selector, matching)
-    except MailError as exc:
-        raise AnsibleFilterError(f"tlsa: {exc}") from exc
+tlsa = filter_of(_tlsa.record, "tlsa: ")
 
 
 class FilterModule:

@@ -38,22 +38,17 @@ _value:
   type: raw
 """
 
-from ansible.errors import AnsibleFilterError
-
 from ansible_collections.postmaster.mail.plugins.module_utils import _txt
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def txt_strings(value, quoted=False):
     """Return the strings of a TXT value, or their text in a zone file."""
-    try:
-        return _txt.presentation(value) if quoted else _txt.strings(value)
-    except MailError as exc:
-        raise AnsibleFilterError(f"txt_strings: {exc}") from exc
+    return _txt.presentation(value) if quoted else _txt.strings(value)
 
 
 class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"txt_strings": txt_strings}
+        return {"txt_strings": filter_of(txt_strings, "txt_strings: ")}

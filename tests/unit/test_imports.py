@@ -113,7 +113,7 @@ sys.exit("\\n".join(failed) or 0)
 
 @pytest.mark.parametrize(("kinds", "allowed"), [
     pytest.param(("module_utils", "modules"), ("ansible.module_utils", "ansible._vendor", "ansible.release"), id="managed host"),
-    pytest.param(("action", "filter", "lookup"), ("ansible.",), id="controller"),
+    pytest.param(("plugin_utils", "action", "filter", "lookup"), ("ansible.",), id="controller"),
 ])
 def test_everything_imports_where_no_library_is_installed(kinds, allowed):
     """A guarded import lets a module say which library it lacks; an unguarded one is a traceback."""
