@@ -194,7 +194,7 @@ class _Run:
                         )
             for entries, errors in pool.map(lambda job: self._write(*job), jobs):
                 outcome.zones += entries
-                outcome.errors += errors.values()
+                outcome.errors += _dns_plan.told_once(errors)
                 outcome.failed_zones |= set(errors)
         return self._finish(batch, outcome)
 

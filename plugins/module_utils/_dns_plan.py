@@ -392,6 +392,17 @@ def octets(change: Change) -> int:
     return 2 * head + sum(head + len(value.wire) for value in values)
 
 
+def told_once(errors: Mapping[str, str]) -> list[str]:
+    """What went wrong in which zones: zones that fail in the same way share one text.
+
+    :param errors: zone to a text that begins with ``zone 'NAME': ``
+    """
+    zones: dict[str, list[str]] = {}
+    for zone, text in errors.items():
+        zones.setdefault(text.removeprefix(f"zone {zone!r}: "), []).append(repr(zone))
+    return [f"zone{'s' if len(named) > 1 else ''} {', '.join(named)}: {words}" for words, named in zones.items()]
+
+
 def messages(changes: Iterable[Change]) -> list[list[Change]]:
     """Split the changes of one zone into as few UPDATE messages as fit; a name is never split over two.
 

@@ -350,3 +350,12 @@ def test_a_record_of_the_same_dkim_key_stays_as_its_maker_wrote_it(there, wanted
 def test_other_names_are_not_compared_as_dkim_keys():
     [one] = batch(item("@", [OURS], state="exact"))
     assert _dns_plan.apply([one], rrset(f"v=DKIM1; h=sha256; p={KEY}")).texts == [OURS]
+
+
+def test_zones_that_fail_in_the_same_way_share_one_text():
+    words = {"a.test": "server x answers BADSIG", "b.test": "server x answers REFUSED", "c.test": "server x answers BADSIG"}
+    assert _dns_plan.told_once({zone: f"zone {zone!r}: {text}" for zone, text in words.items()}) == [
+        "zones 'a.test', 'c.test': server x answers BADSIG",
+        "zone 'b.test': server x answers REFUSED",
+    ]
+    assert _dns_plan.told_once({}) == []
