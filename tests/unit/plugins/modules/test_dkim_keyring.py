@@ -127,14 +127,37 @@ def test_an_asked_for_selector_is_adopted_only_if_it_is_that_one(arguments, key,
     assert {domain: found["origin"] for domain, found in keys.items()} == {"example.org": "created", "example.net": "adopted"}
 
 
+def openssl(*words, data=None):
+    return subprocess.run(["openssl", *words], input=data, capture_output=True, check=True).stdout
+
+
+BROKEN = {
+    "damaged": (lambda _key: b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "holds a damaged private key"),
+    "encrypted": (
+        lambda key: openssl("pkey", "-aes128", "-passout", "pass:x", data=key),
+        "holds an encrypted private key; signers need it without a passphrase",
+    ),
+    "foreign": (
+        lambda _key: openssl("genpkey", "-algorithm", "x25519"),
+        "holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)",
+    ),
+    "public": (
+        lambda key: openssl("pkey", "-pubout", data=key),
+        "holds a PUBLIC KEY; DKIM needs an RSA or Ed25519 private key (RFC 6376, RFC 8463)",
+    ),
+}
+
+
 @pytest.mark.parametrize("check", [True, False])
 @pytest.mark.parametrize("place", ["dkim/example.org.s1.key", "old/example.org/s1.private"])
-def test_one_broken_file_and_nothing_is_written(arguments, tmp_path, place, check):
-    put(tmp_path / place, b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n")
+@pytest.mark.parametrize("kind", BROKEN)
+def test_one_broken_file_and_nothing_is_written(arguments, key, tmp_path, kind, place, check):
+    make, words = BROKEN[kind]
+    put(tmp_path / place, make(key))
     before = sorted(tmp_path.rglob("*"))
     result = run("dkim_keyring", arguments, check=check)
     assert result["failed"]
-    assert result["msg"] == f"domain 'example.org': path '{tmp_path / place}' holds a damaged private key"
+    assert result["msg"] == f"domain 'example.org': path '{tmp_path / place}' {words}"
     assert sorted(tmp_path.rglob("*")) == before
 
 
