@@ -183,11 +183,11 @@ EXAMPLES = r"""
     validate:
       - argv:
           - rspamadm
+          - --var=CONFDIR={stage}/rspamd
+          - --var=LOCAL_CONFDIR={stage}/rspamd
           - configtest
           - -c
           - "{stage}/rspamd/rspamd.conf"
-          - --var=CONFDIR={stage}/rspamd
-          - --var=LOCAL_CONFDIR={stage}/rspamd
         fail_on:
           - unused parameter
   notify: Restart rspamd

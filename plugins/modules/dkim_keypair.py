@@ -112,6 +112,14 @@ notes:
 """
 
 EXAMPLES = r"""
+- name: Keys | Their directory
+  ansible.builtin.file:
+    path: /etc/mail/dkim
+    state: directory
+    owner: root
+    group: root
+    mode: "0700"
+
 - name: Keys | A key for example.org
   postmaster.mail.dkim_keypair:
     path: /etc/mail/dkim/example.org.s20261122.key

@@ -84,7 +84,7 @@ EXAMPLES = r"""
     records:
       - {name: example.org, zone: example.org, type: MX, values: ["10 mail.example.org"], state: exact}
       - {name: mail.example.org, type: A, values: [198.51.100.25], state: exact}
-      - {name: mail.example.org, type: AAAA, values: ["2001:db8::25"], state: exact}
+      - {name: mail.example.org, type: AAAA, values: ["2001:db8:100::25"], state: exact}
       - {name: example.org, type: TXT, values: ["v=spf1 mx -all"], owned_prefix: v=spf1}
       - {name: _dmarc.example.org, type: TXT, values: ["v=DMARC1; p=quarantine"], owned_prefix: v=DMARC1}
 

@@ -80,7 +80,7 @@ EXAMPLES = r"""
 - name: What does the server promise?
   postmaster.mail.promises:
     fqdn: mail.example.org
-    addresses: [198.51.100.25, "2001:db8::25"]
+    addresses: [198.51.100.25, "2001:db8:100::25"]
     domains: [example.org]
   delegate_to: localhost
   register: promises

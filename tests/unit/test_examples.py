@@ -4,7 +4,7 @@
 
 """The examples in the documentation: filters evaluate to what the comment below says, modules take the options.
 
-tests/integration_examples runs those of the modules on a host.
+tests/integration_modules runs those of the modules on a host.
 """
 
 from __future__ import annotations
