@@ -24,9 +24,10 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Which MTA the host gets
+- name: Which MTA the host gets if the inventory does not say
   ansible.builtin.debug:
-    msg: "{{ mail_mta | default('') | postmaster.mail.mail_mta(ansible_facts.os_family) }}"
+    msg: "{{ mail_mta | default('') | postmaster.mail.mail_mta('OpenBSD') }}"
+    # => opensmtpd
 """
 
 RETURN = r"""

@@ -26,13 +26,12 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Packages | Rspamd is installed
-  ansible.builtin.package:
-    name: "{{ packages }}"
-    state: present
+- name: Packages | What the package manager is to be asked for
+  ansible.builtin.debug:
+    msg: "{{ ['rspamd--', 'redis%bsd'] | postmaster.mail.missing_packages(packages) }}"
+    # => [redis%bsd]
   vars:
-    packages: [rspamd--, redis%bsd]
-  when: packages | postmaster.mail.missing_packages(ansible_facts.packages) | length > 0
+    packages: {rspamd: [{name: rspamd, version: 3.13.2, source: pkg_info}]}  # as in ansible_facts.packages
 """
 
 RETURN = r"""

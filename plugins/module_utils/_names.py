@@ -95,8 +95,8 @@ def ip_address(value: str, option: str = "address") -> ipaddress.IPv4Address | i
     """
     try:
         found = ipaddress.ip_address(value)
-    except ValueError as exc:
-        raise MailError(f"{option} {value!r} is not an IPv4 or IPv6 address") from exc
+    except ValueError:
+        raise MailError(f"{option} {value!r} is not an IPv4 or IPv6 address") from None
     if isinstance(found, ipaddress.IPv6Address):
         if found.scope_id:
             raise MailError(f"{option} {value!r} has a zone identifier; only addresses of global meaning can be used")
