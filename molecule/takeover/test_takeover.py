@@ -680,7 +680,12 @@ def test_a_tag_reaches_its_roles_and_the_check_of_the_inventory(tag):
 
 
 @pytest.mark.parametrize(
-    ("tags", "reached"), [("postfix", {"postfix"}), ("mta", {"postfix"}), ("resolver,signing,protection", {"resolver", "dkim", "dns", "rspamd", "protection"})]
+    ("tags", "reached"),
+    [
+        ("postfix", {"postfix"}),
+        ("mta", {"postfix"}),
+        ("resolver,signing,protection", {"resolver", "dkim", "dns", "rspamd", "protection"}),
+    ],
 )
 def test_a_part_alone_changes_nothing_on_a_finished_server(came_back, tags, reached):
     run = Run("--tags", tags).ok()

@@ -1,0 +1,43 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The look at port 53 that the role resolver takes before it installs anything, in a network of the test's own."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+CHECK = yaml.safe_load((Path(__file__).resolve().parents[3] / "roles/resolver/vars/main.yml").read_text())["__resolver_port_check"]
+HOLD = """
+import socket, subprocess, sys
+held = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+if sys.argv[1]:
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((sys.argv[1], 53))
+sys.exit(subprocess.call([sys.executable, "-c", sys.argv[2]]))
+"""
+
+
+def look(held):
+    command = shlex.join([sys.executable, "-c", HOLD, held, CHECK])
+    return subprocess.run(["unshare", "--net", "sh", "-c", f"ip link set lo up && {command}"], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("held", ["", "127.0.0.53"])
+def test_systemd_resolved_is_no_rival(held):
+    assert look(held).returncode == 0
+
+
+@pytest.mark.parametrize(("held", "told"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::1", "::1")])
+def test_a_name_server_in_the_way_is_told(held, told):
+    done = look(held)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Another name server of this host has port 53 of {told}, where the role resolver is to listen. ")
+    assert done.stderr.rstrip().endswith("leave the role out: --skip-tags resolver.")
