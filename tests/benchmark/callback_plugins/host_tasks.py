@@ -22,7 +22,7 @@ description: A turn of a loop counts as one task. What the controller does by it
 # Actions that never reach the host.
 OF_THE_CONTROLLER = {
     "add_host", "assert", "debug", "fail", "group_by", "import_playbook", "import_role", "import_tasks", "include_role",
-    "include_tasks", "include_vars", "meta", "pause", "set_fact", "set_stats", "validate_argument_spec",
+    "include_tasks", "include_vars", "meta", "pause", "postmaster.mail.inventory_verify", "set_fact", "set_stats", "validate_argument_spec",
 }
 
 
