@@ -39,7 +39,8 @@ RETURN = r"""
 _value:
   description:
     - C(files) maps the names of tables to their texts; the one of C(credentials) holds password hashes.
-    - C(trusted), C(static), C(dynamic) and C(sources) are lists of quoted strings of C(smtpd.conf(5\)).
+    - C(own), the senders of this server's domains, C(trusted), C(static), C(dynamic) and C(sources) are lists of quoted strings of
+      C(smtpd.conf(5\)).
     - C(checks) is a list of dictionaries with C(name), C(match) and C(decision) of a filter at connect.
     - C(limits) is a list of what follows C(mta limit).
   type: dict

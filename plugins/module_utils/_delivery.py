@@ -6,10 +6,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
+
+
+def srs_key(value: str, option: str) -> str:
+    """Return a secret of the Sender Rewriting Scheme that every MTA here can read from its file.
+
+    :raises MailError: too short, or with characters that would have to be quoted
+    """
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", value):
+        raise MailError(f"{option} must be at least 16 letters, digits and characters of ._~+/=-")
+    return value
 
 
 def delivery(model: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: This host itself: never judged by its name.
@@ -157,16 +158,17 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
         C(static_names), C(dynamic_names) and C(srs_key); C(sources), the addresses that mail leaves from
-    :returns: C(files) (name of a table to its text), C(trusted), C(static), C(dynamic) and C(sources) (quoted strings),
-        C(checks) and C(limits)
+    :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
+        strings), C(checks) and C(limits)
     :raises MailError: a value that breaks a rule
     """
-    if given.get("srs_key") and not re.fullmatch(r"[A-Za-z0-9._~+/=-]{16,}", given["srs_key"]):
-        raise MailError("opensmtpd_srs_key must be at least 16 letters, digits and characters of ._~+/=-")
+    if given.get("srs_key"):
+        srs_key(given["srs_key"], "opensmtpd_srs_key")
     dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
     static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
     return {
         "files": files(given["model"], given["delivery"], given["owner"]),
+        "own": [f'"@{domain}"' for domain in sorted({*given["delivery"]["domains"], given["model"]["fqdn"]})],
         "trusted": [f'"{network}"' for network in (*_LOCAL, *given["model"]["filter"]["trusted"])],
         "static": static,
         "dynamic": dynamic,

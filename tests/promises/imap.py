@@ -230,22 +230,29 @@ class ManageSieve:
         self.command(f'DELETESCRIPT "{name}"')
 
 
-def sieve_script_acts(host: str, user: str, password: str, ca: str, deliver: Callable[[bytes, str], object]) -> str:
-    """A script uploaded by ManageSieve files the next message; ``deliver(message, recipient)`` sends it."""
-    token = f"sieve-{uuid.uuid4().hex[:12]}"
-    script = f'require ["fileinto"];\r\nif header :contains "Subject" "{token}" {{\r\n  fileinto "Archive";\r\n}}\r\n'
+@contextlib.contextmanager
+def script(host: str, user: str, password: str, ca: str, text: str) -> Iterator[None]:
+    """Make a script the active one for a while."""
     with ManageSieve(host, ca) as sieve:
         sieve.login(user, password)
         active = next((line.split('"')[1] for line in sieve.command("LISTSCRIPTS") if line.endswith("ACTIVE")), "")
-        sieve.put("postmaster-mail-test", script)
+        sieve.put("postmaster-mail-test", text)
         try:
-            deliver(message(token, "someone@client.test", user), user)
-            wait_for(host, user, password, ca, "Archive", token)
-            absent(host, user, password, ca, "INBOX", token)
+            yield
         finally:
             sieve.remove("postmaster-mail-test")
             if active:
                 sieve.command(f'SETACTIVE "{active}"')
+
+
+def sieve_script_acts(host: str, user: str, password: str, ca: str, deliver: Callable[[bytes, str], object]) -> str:
+    """A script uploaded by ManageSieve files the next message; ``deliver(message, recipient)`` sends it."""
+    token = f"sieve-{uuid.uuid4().hex[:12]}"
+    text = f'require ["fileinto"];\r\nif header :contains "Subject" "{token}" {{\r\n  fileinto "Archive";\r\n}}\r\n'
+    with script(host, user, password, ca, text):
+        deliver(message(token, "someone@client.test", user), user)
+        wait_for(host, user, password, ca, "Archive", token)
+        absent(host, user, password, ca, "INBOX", token)
     purge(host, user, password, ca, token)
     return f"the uploaded script filed {token} into Archive"
 

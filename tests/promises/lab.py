@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import email.policy
 import email.utils
 import imaplib
 import itertools
@@ -170,6 +171,12 @@ def out_signature(lab: Lab) -> str:
     return f"d={verifier.domain.decode()} s={verifier.selector.decode()}"
 
 
+def elsewhere(lab: Lab) -> Lab:
+    """The strict receiver as a server that one of its users sends from."""
+    return dataclasses.replace(lab, fqdn=lab.bigmail["host"], accounts=[(lab.bigmail["user"], lab.bigmail["password"])],
+                               addresses={"ipv4": [socket.gethostbyname(lab.bigmail["host"])], "ipv6": []})
+
+
 def inward(lab: Lab, family: str) -> str:
     user = lab.account()[0]
     message = lab.message(f"outside@{lab.helo}", user)
@@ -194,10 +201,7 @@ def in_from_bigmail(lab: Lab) -> str:
     """Mail that a user of the other, independent server sends reaches the inbox, and is found to be authentic."""
     user = lab.account()[0]
     message = lab.message(lab.bigmail["user"], user)
-    other = Lab(**{**{field.name: getattr(lab, field.name) for field in dataclasses.fields(lab)}, "fqdn": lab.bigmail["host"],
-                   "addresses": {"ipv4": [socket.gethostbyname(lab.bigmail["host"])], "ipv6": []},
-                   "accounts": [(lab.bigmail["user"], lab.bigmail["password"])]})
-    other.submit(message)
+    elsewhere(lab).submit(message)
     arrived = lab.find(message["Message-ID"], within=60)
     found = authentication(arrived)
     if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
@@ -220,39 +224,49 @@ def forged_headers(lab: Lab) -> str:
     return f"{len(arrived.items())} headers, none of the forged ones"
 
 
+def alias_to(lab: Lab, *targets: str, otherwise: str = "") -> str:
+    """Return the alias that leads to these and to nobody else."""
+    alias = next((name for name, found in lab.aliases.items() if set(found) == set(targets)), otherwise)
+    if not alias:
+        raise NotAsked(f"no alias leads to {' and '.join(targets)}")
+    return alias
+
+
 @book.promise("dane")
 def dane(lab: Lab) -> str:
-    """A destination whose TLSA record does not match its certificate gets no mail, until it does (RFC 7672)."""
+    """A destination whose TLSA record does not match its certificate gets no mail, forwarded or not, until it does (RFC 7672)."""
     if not lab.update:
         raise NotAsked("needs a zone that can be changed")
     name, domain = "mx-bad.shop.test", "shop.test"
     address = socket.gethostbyname(lab.bigmail["host"])
     lab.update(domain, (name, "A", address), (domain, "MX", f"10 {name}."), (f"_25._tcp.{name}", "TLSA", "3 1 1 " + "00" * 32))
-    user = lab.account()[0]
-    message = lab.message(user, f"tlsa@{domain}")
-    lab.submit(message)
-    end = time.monotonic() + 40
-    while time.monotonic() < end:
-        found = lab.waiting(f"tlsa@{domain}")
-        if found and found.reason:
-            lab.run(lab.mta.remove.format(id=found.id))
-            if "not trusted" in found.reason or "Server certificate not verified" in found.reason or "DANE" in found.reason.upper():
-                return found.reason
-            raise Broken(f"deferred for another reason: {found.reason}")
-        time.sleep(0.5)  # the queue has no event to wait for
-    raise Broken("the message was not deferred")
+    user, target, said = lab.account()[0], f"tlsa@{domain}", ""
+    for recipient in {target, alias_to(lab, target, otherwise=target)}:
+        lab.submit(lab.message(user, recipient))
+        end = time.monotonic() + 40
+        while not ((found := lab.waiting(target)) and found.reason):
+            if time.monotonic() > end:
+                raise Broken(f"the message to {recipient} was not deferred")
+            time.sleep(0.5)  # the queue has no event to wait for
+        lab.run(lab.mta.remove.format(id=found.id))
+        said = found.reason
+        if not re.search(r"(?i)not trusted|Server certificate not verified|DANE", said):
+            raise Broken(f"the message to {recipient} was deferred for another reason: {said}")
+    return said
 
 
 @book.promise("slow-destination")
 def slow_destination(lab: Lab) -> str:
-    """Ten messages to a slow destination leave no faster and over no more connections than declared, and hold up nobody else's."""
+    """Ten messages to a slow destination, half of them by an alias, leave no faster and over no more connections than declared, and
+    hold up nobody else's."""
     if not lab.slow:
         raise NotAsked("the inventory declares no slow destination here")
     slow = next(iter(lab.slow.values()))
     user, domain = lab.account()[0], slow["domains"][0]
     log = "cat /var/log/mail.log"
     before = len(lab.run(log, on=lab.receiver).splitlines())
-    messages = [lab.message(user, f"someone@{domain}") for _ in range(10)]
+    target = f"someone@{domain}"
+    messages = [lab.message(user, recipient) for recipient in (target, alias_to(lab, target, otherwise=target)) * 5]
     with lab.smtp(587, "starttls") as session:
         session.login(*lab.account())
         for message in messages:
@@ -271,12 +285,13 @@ def slow_destination(lab: Lab) -> str:
     took = (times[-1] - times[0]).total_seconds()
     if took < slow["delay"] * 9 - 1:  # the receiver writes whole seconds
         raise Broken(f"ten messages arrived within {took:g} s; one every {slow['delay']} s is declared")
-    most = opened = 0
+    most, opened = 0, set()
     address = lab.address("ipv6" if "ipv6" in domain else "ipv4")
     for line in lab.run(log, on=lab.receiver).splitlines()[before:]:
-        if f"[{address}]" in line and (event := re.search(r"smtpd\[\d+\]: (connect|disconnect) from", line)):
-            opened += 1 if event[1] == "connect" else -1
-            most = max(most, opened)
+        if f"[{address}]" in line and (event := re.search(r"smtpd\[(\d+)\]: (connect|disconnect) from", line)):
+            # One that is closed may have been opened earlier, for another destination.
+            (opened.add if event[2] == "connect" else opened.discard)(event[1])
+            most = max(most, len(opened))
     if not 1 <= most <= slow["connections"]:
         raise Broken(f"up to {most} connections at once; {slow['connections']} are declared")
     return f"ten messages in {took:g} s over {most} connection at a time, another one before their end"
@@ -297,11 +312,11 @@ def aliases(lab: Lab) -> str:
     """An alias reaches every one of its targets, and a catch-all takes the rest of its domain but no user's mail."""
     said = []
     for alias, targets in lab.aliases.items():
-        if not set(targets) & set(dict(lab.accounts)):
-            continue  # it leads elsewhere: forwarding has a promise of its own
+        if set(targets) - set(dict(lab.accounts)):
+            continue  # it leads elsewhere: forwarding has promises of its own
         message = lab.message(f"outside@{lab.helo}", alias)
         lab.deliver(message, alias)
-        for target in set(targets) & set(dict(lab.accounts)):
+        for target in targets:
             lab.find(message["Message-ID"], (target, dict(lab.accounts)[target]))
         said.append(f"{alias} to {', '.join(targets)}")
     for domain, targets in lab.catch_all.items():
@@ -316,31 +331,111 @@ def aliases(lab: Lab) -> str:
     return "; ".join(said)
 
 
+def returns_to(message: Any) -> str:
+    """The envelope sender that a message was delivered with; empty for a bounce."""
+    return str(message["Return-Path"]).strip("<> ")
+
+
+def report_about(lab: Lab, message_id: str, otherwise: str, within: float = 60) -> Any:
+    """Wait for the report at the strict receiver that a message was not delivered, and return it."""
+    end = time.monotonic() + within
+    while True:
+        with lab.big() as session:
+            session.select("INBOX")
+            _status, found = session.uid("search", "FROM", "mailer-daemon")
+            for uid in reversed(found[0].decode().split()[-5:]):  # a search does not look into the headers of the message in a report
+                _status, data = session.uid("fetch", uid, "(BODY.PEEK[])")
+                if message_id.encode() in data[0][1]:
+                    return email.message_from_bytes(data[0][1], policy=email.policy.default)
+        if time.monotonic() > end:
+            raise Broken(f"{otherwise}; our queue:\n{lab.run(lab.mta.list, check=False)}")
+        time.sleep(0.5)  # IMAP without IDLE has no event to wait for
+
+
 @book.promise("forwarding")
 def forwarding(lab: Lab) -> str:
-    """What an alias forwards elsewhere has a sender of ours, which SPF allows; a bounce to it finds its way, and nobody can make one up."""
-    alias = next((name for name, targets in lab.aliases.items() if lab.bigmail["user"] in targets), None)
-    if not alias:
-        raise NotAsked("no alias leads to the strict receiver")
-    other = Lab(**{**{field.name: getattr(lab, field.name) for field in dataclasses.fields(lab)}, "fqdn": lab.bigmail["host"],
-                   "addresses": {"ipv4": [socket.gethostbyname(lab.bigmail["host"])], "ipv6": []},
-                   "accounts": [(lab.bigmail["user"], lab.bigmail["password"])]})
-    message = lab.message(lab.bigmail["user"], alias)
-    other.submit(message)
+    """What an alias forwards elsewhere has a sender of ours, which SPF allows, and its signature still verifies. What stays here
+    keeps its sender, and so does mail that is not forwarded, is from our own users, or is a bounce."""
+    origin, foreign = elsewhere(lab), lab.bigmail["user"]
+    user = lab.account()[0]
+    both, away = alias_to(lab, user, foreign), alias_to(lab, foreign)
+    message = lab.message(foreign, both)
+    origin.submit(message)
     arrived = lab.at_bigmail(message["Message-ID"], within=60)
-    sender = str(arrived["Return-Path"]).strip("<> ")
-    found = authentication(arrived)
-    if sender.rpartition("@")[2] not in [*lab.domains, lab.fqdn] or found.get("spf") != "pass" or found.get("dmarc") != "pass":
-        raise Broken(f"it came from <{sender}>: {found} {arrived.get_all('Authentication-Results')}")
-    bounce = lab.message("mailer-daemon@ns.test", sender)  # a domain without DMARC, as the bounce has no sender for SPF
+    sender, found = returns_to(arrived), authentication(arrived)
+    if not re.match(r"SRS0[-+=]", sender) or sender.rpartition("@")[2] not in [*lab.domains, lab.fqdn]:
+        raise Broken(f"it came from <{sender}>")
+    if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"} or arrived["From"] != message["From"]:
+        raise Broken(f"it came from <{sender}>, From: {arrived['From']}: {found} {arrived.get_all('Authentication-Results')}")
+    kept = returns_to(lab.find(message["Message-ID"]))
+    if kept != foreign:
+        raise Broken(f"{user} got it from <{kept}>")
+    for recipient in (away, foreign):
+        message = lab.message(user, recipient)
+        lab.submit(message)
+        arrived = lab.at_bigmail(message["Message-ID"], within=60)
+        if returns_to(arrived) != user or authentication(arrived).get("spf") != "pass":
+            raise Broken(f"what {user} sent to {recipient} came from <{returns_to(arrived)}>: {authentication(arrived)}")
+    bounce = lab.message("mailer-daemon@ns.test", away)  # a domain without DMARC, as the bounce has no sender for SPF
+    lab.deliver(bounce, away, sender="")
+    if found := returns_to(lab.at_bigmail(bounce["Message-ID"], within=60)):
+        raise Broken(f"a bounce came from <{found}>")
+    return f"{foreign} became {sender}, and stayed {kept} here"
+
+
+@book.promise("forwarding-bounces")
+def forwarding_bounces(lab: Lab) -> str:
+    """A bounce of forwarded mail finds its way to whom the mail was from, whether made here or elsewhere; an address to come back to
+    that is made up, or changed, is refused."""
+    origin, foreign = elsewhere(lab), lab.bigmail["user"]
+    away, gone = alias_to(lab, foreign), alias_to(lab, "nobody@" + foreign.partition("@")[2])
+    message = lab.message(foreign, away)
+    origin.submit(message)
+    sender = returns_to(lab.at_bigmail(message["Message-ID"], within=60))
+    bounce = lab.message("mailer-daemon@ns.test", sender)
     lab.deliver(bounce, sender, sender="")
     lab.at_bigmail(bounce["Message-ID"], within=60)
+    message = lab.message(foreign, gone)
+    origin.submit(message)
+    told = report_about(lab, message["Message-ID"], f"{gone} leads to nobody, and {foreign} was not told")
+    if returns_to(told):
+        raise Broken(f"{foreign} was told by <{returns_to(told)}>, which is no bounce: {told['Subject']}")
     local, _at, domain = sender.partition("@")
     parts = local.split("=")
-    parts[1] = ("B" if parts[1][0] == "A" else "A") + parts[1][1:]
-    with lab.smtp() as session:
-        code, reply = session.envelope("", "=".join(parts) + "@" + domain)
-    return f"{sender}; another hash: {_promises.refused(code, reply, 'a sender with another hash')}"
+    changed = "=".join([parts[0], ("B" if parts[1][0] == "A" else "A") + parts[1][1:], *parts[2:]])
+    older = "=".join([*parts[:2], ("B" if parts[2][0] == "A" else "A") + parts[2][1:], *parts[3:]])
+    other = "=".join([*parts[:-1], f"somebody-{secrets.token_hex(3)}"])
+    for attempt in (changed, older, other, f"SRS0=AAAA=AA=bigmail.test={foreign.partition('@')[0]}", f"SRS1=AAAA=bigmail.test={local[4:]}",
+                    f"SRS0={foreign.replace('@', '=')}", "SRS0="):
+        for reverse_path in ("", f"outside@{lab.helo}"):
+            with lab.smtp() as session:
+                code, reply = session.envelope(reverse_path, f"{attempt}@{domain}")
+            if code not in (550, 553):  # that there is no such mailbox, or can be none
+                raise Broken(f"<{attempt}@{domain}> from <{reverse_path}> was answered with {code} {reply}")
+    return f"to {sender}, and about {gone} to {foreign}; made up: {code} {reply}"
+
+
+@book.promise("sieve-redirect")
+def sieve_redirect(lab: Lab) -> str:
+    """What a user's script redirects elsewhere is sent by the user, which SPF allows, and its signature still verifies; a bounce stays a
+    bounce."""
+    user, foreign = lab.account(1)[0], lab.bigmail["user"]
+
+    def redirected(message: Any, deliver: Callable[[], object]) -> Any:
+        with mailbox.script(*lab.files(user), f'redirect "{foreign}";\r\n'):
+            deliver()
+            return lab.at_bigmail(message["Message-ID"], within=60)
+
+    message = lab.message(foreign, user)
+    arrived = redirected(message, lambda: elsewhere(lab).submit(message))
+    found = authentication(arrived)
+    if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"} or returns_to(arrived) != user:
+        raise Broken(f"it came from <{returns_to(arrived)}>: {found} {arrived.get_all('Authentication-Results')}")
+    bounce = lab.message("mailer-daemon@ns.test", user)
+    arrived = redirected(bounce, lambda: lab.deliver(bounce, user, sender=""))
+    if returns_to(arrived):
+        raise Broken(f"a bounce came from <{returns_to(arrived)}>")
+    return f"{foreign} became {user}: {', '.join(f'{method}={result}' for method, result in sorted(found.items()))}"
 
 
 @book.promise("client-names")

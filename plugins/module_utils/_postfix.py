@@ -1,0 +1,90 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What Postfix's tables are printed from where they differ from the common ones: mail that is forwarded. Pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import srs_key
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+#: What the domain of a forwarded recipient ends in on its way through this host. No such domain exists (RFC 6761 section 6.4),
+#: so nothing is ever sent there by mistake.
+SUFFIX = "srs.invalid"
+
+# RFC 1035 section 2.3.4.
+_LONGEST_DOMAIN = 253
+
+
+def srs_domain(model: Mapping[str, Any]) -> str:
+    """Return the domain of rewritten senders: one with an SPF record of ours and, if there is one, without a catch-all.
+
+    The server's own name is best. It tells nothing of whose mail is forwarded, and leads back to this very host.
+
+    :param model: what :func:`_model.normalise` returns
+    """
+    fqdn, domains = model["fqdn"], model["domains"]
+    if fqdn not in domains and any(fqdn.endswith(f".{domain}") for domain in domains):
+        return fqdn
+    candidates = sorted(domains, key=lambda domain: domain != fqdn) or [fqdn]
+    return next((domain for domain in candidates if not domains.get(domain, {}).get("catch_all")), candidates[0])
+
+
+def forwarded(aliases: Mapping[str, Iterable[str]], local: Iterable[str]) -> dict[str, list[str]]:
+    """Return a table of aliases in which every target that is elsewhere is marked as forwarded.
+
+    :param aliases: name to addresses
+    :param local: the domains that end here
+    :raises MailError: a domain that is too long to be marked
+    """
+    here = set(local)
+    found = {}
+    for name, targets in aliases.items():
+        found[name] = []
+        for target in targets:
+            domain = target.rpartition("@")[2]
+            if domain in here:
+                found[name].append(target)
+                continue
+            if len(domain) + len(SUFFIX) + 1 > _LONGEST_DOMAIN:
+                raise MailError(f"alias {name!r} leads to {target!r}: its domain is longer than the {_LONGEST_DOMAIN - len(SUFFIX) - 1} "
+                                "octets that Postfix can forward to with SRS")
+            found[name].append(f"{target}.{SUFFIX}")
+    return found
+
+
+def plan(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what Postfix's tables are printed from.
+
+    :param given: C(model), C(delivery), and as in the role's variables C(srs) and C(srs_key)
+    :returns: C(aliases) and C(system), as in C(delivery) but with marked targets, and C(srs): None where nothing is forwarded or
+        senders stay as they are, else C(domain), C(excluded) (domains whose senders stay) and C(pattern) (a regular expression of
+        POSIX for addresses that only we can have made), C(suffix) and C(suffix_pattern)
+    :raises MailError: a value that breaks a rule
+    """
+    model, tables = given["model"], given["delivery"]
+    if given.get("srs_key"):
+        srs_key(given["srs_key"], "postfix_srs_key")
+    aliases, system, srs = dict(tables["aliases"]), dict(tables["system"]), None
+    if given["srs"]:
+        here = sorted({*tables["domains"], model["fqdn"]})
+        marked = forwarded(aliases, here), forwarded(system, here)
+        if marked != (aliases, system):
+            aliases, system = marked
+            domain = srs_domain(model)
+            srs = {
+                "domain": domain,
+                "excluded": here,
+                "pattern": f"^(SRS[01][-+=].*@{_quoted(domain)})$",
+                "suffix": SUFFIX,
+                "suffix_pattern": rf"^(.*)\.{_quoted(SUFFIX)}$",
+            }
+    return {"aliases": aliases, "system": system, "srs": srs}
+
+
+def _quoted(domain: str) -> str:
+    return domain.replace(".", "\\.")

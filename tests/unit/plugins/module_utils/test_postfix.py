@@ -1,0 +1,126 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _postfix
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import delivery
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
+
+HASH = "$2b$05$zzbso5B/upWl8nrjoq61VOxr8fpZErf3K3utPcxx6i2KhgwtquYWi"
+
+
+def plan(srs=True, srs_key="", **given):
+    values = {
+        "fqdn": "mail.example.org",
+        "domains": {"example.org": {}},
+        "users": {"me@example.org": {"password_hash": HASH}, "you@example.org": {"password_hash": HASH}},
+        "aliases": {"away@example.org": ["bob@example.com"]},
+        **given,
+    }
+    model = normalise(values)
+    return _postfix.plan({"model": model, "delivery": delivery(model), "srs": srs, "srs_key": srs_key})
+
+
+def test_a_target_elsewhere_is_marked_and_one_here_is_not():
+    aliases = {"away@example.org": ["bob+list@example.com", "me@example.org", "root@mail.example.org"]}
+    assert plan(aliases=aliases)["aliases"]["away@example.org"] == [
+        "bob+list@example.com.srs.invalid", "me@example.org", "root@mail.example.org",
+    ]
+
+
+def test_a_subdomain_of_ours_is_elsewhere():
+    found = plan(aliases={"away@example.org": ["x@lists.example.org"]})
+    assert found["aliases"]["away@example.org"] == ["x@lists.example.org.srs.invalid"]
+
+
+def test_a_catch_all_and_a_postmaster_elsewhere_are_marked():
+    found = plan(domains={"example.org": {"catch_all": ["bob@example.com"]}}, aliases={}, postmaster="bob@example.com")
+    assert found["aliases"]["@example.org"] == ["bob@example.com.srs.invalid"]
+    assert found["aliases"]["me@example.org"] == ["me@example.org"]
+    assert found["system"]["root"] == found["aliases"]["abuse@example.org"] == ["bob@example.com.srs.invalid"]
+
+
+@pytest.mark.parametrize("given", [{"aliases": {"team@example.org": ["me@example.org"]}}, {"srs": False}], ids=["nothing elsewhere", "off"])
+def test_where_no_sender_is_rewritten_the_tables_are_the_common_ones(given):
+    found = plan(**given)
+    assert found["srs"] is None
+    assert not [target for targets in found["aliases"].values() for target in targets if "invalid" in target]
+
+
+@pytest.mark.parametrize(
+    ("fqdn", "domains", "expected"),
+    [
+        ("mail.example.org", {"example.net": {}, "example.org": {}}, "mail.example.org"),
+        ("mail.example.org", {"example.org": {"catch_all": ["me@example.org"]}}, "mail.example.org"),
+        ("example.org", {"example.net": {}, "example.org": {}}, "example.org"),
+        ("example.org", {"example.net": {}, "example.org": {"catch_all": ["me@example.org"]}}, "example.net"),
+        ("mail.provider.test", {"example.org": {}}, "example.org"),
+        ("mail.provider.test", {"example.org": {"catch_all": ["me@example.org"]}}, "example.org"),
+    ],
+    ids=["the server's name", "below a catch-all", "named like a domain", "a catch-all of its own", "a name without SPF", "no other"],
+)
+def test_senders_get_a_domain_that_has_an_spf_record_of_ours(fqdn, domains, expected):
+    assert plan(fqdn=fqdn, domains={"example.org": {}, **domains})["srs"]["domain"] == expected
+
+
+def test_a_server_without_domains_rewrites_to_its_own_name():
+    assert _postfix.srs_domain({"fqdn": "mail.example.org", "domains": {}}) == "mail.example.org"
+
+
+def test_senders_of_every_domain_that_ends_here_stay():
+    assert plan(domains={"example.org": {}, "example.net": {}})["srs"]["excluded"] == ["example.net", "example.org", "mail.example.org"]
+
+
+@pytest.mark.parametrize(
+    ("address", "ours"),
+    [
+        ("SRS0=AbCd=JL=example.com=bob@mail.example.org", True),
+        ("srs1=abcd=example.com==x=y=example.net=z@mail.example.org", True),
+        ("SRS0+AbCd=JL=example.com=bob@mail.example.org", True),
+        ("SRS0=AbCd=JL=example.com=bob@mailXexample.org", False),
+        ("SRS0=AbCd=JL=example.com=bob@example.org", False),
+        ("SRS0=AbCd=JL=example.com=bob@mail.example.org.example.net", False),
+        ("x-SRS0=AbCd=JL=example.com=bob@mail.example.org", False),
+        ("srs0user@mail.example.org", False),
+    ],
+)
+def test_only_what_looks_like_a_sender_of_ours_is_asked_about(address, ours):
+    # Postfix compares without case.
+    assert bool(re.search(plan()["srs"]["pattern"], address, re.IGNORECASE)) is ours
+
+
+@pytest.mark.parametrize(
+    ("recipient", "restored"),
+    [
+        ("bob@example.com.srs.invalid", "bob@example.com"),
+        ("bob@srs.invalid.example.com", None),
+        ("bob@example.com", None),
+        ("bob@example.com.srs-invalid", None),
+    ],
+)
+def test_the_mark_is_taken_off_again(recipient, restored):
+    found = re.search(plan()["srs"]["suffix_pattern"], recipient)
+    assert (found and found[1]) == restored
+
+
+def test_a_domain_that_is_too_long_to_be_marked_is_named():
+    domain = ".".join(["a" * 60] * 4)
+    with pytest.raises(MailError) as error:
+        plan(aliases={"away@example.org": [f"bob@{domain}"]})
+    assert str(error.value) == (
+        f"alias 'away@example.org' leads to 'bob@{domain}': its domain is longer than the 241 octets that Postfix can forward to with SRS"
+    )
+
+
+@pytest.mark.parametrize("key", ["short", "with spaces in the middle of it", 'a "quotation mark" in it'])
+def test_a_key_that_cannot_be_written_is_refused(key):
+    with pytest.raises(MailError) as error:
+        plan(srs_key=key)
+    assert str(error.value) == "postfix_srs_key must be at least 16 letters, digits and characters of ._~+/=-"
