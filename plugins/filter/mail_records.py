@@ -23,6 +23,10 @@ options:
       - A domain that is left out has no DKIM record in the plan.
     type: dict
     default: {}
+  today:
+    description:
+      - The day, as V(2026-11-22). The records of keys that have not signed for more than seven days are withdrawn; without it none is.
+    type: str
 """
 
 EXAMPLES = r"""

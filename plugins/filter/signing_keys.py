@@ -10,7 +10,8 @@ short_description: The DKIM keys that may sign
 version_added: 0.1.0
 author: The postmaster.mail developers (@postmaster-mail)
 description:
-  - A key begins to sign once every authoritative server of its domain serves its record; one that signs already goes on.
+  - A key begins to sign once every authoritative server of its domain serves its record; one that signs already goes on. Until a
+    new key may sign, the old one does.
 options:
   _input:
     description: Domain to DKIM key, as RV(postmaster.mail.dkim_keyring#module:keys).
@@ -21,6 +22,9 @@ options:
     type: list
     elements: dict
     required: true
+  today:
+    description: The day, as V(2026-11-22), from which on a key signs that begins to.
+    type: str
 """
 
 EXAMPLES = r"""
@@ -48,7 +52,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Domain to C(selector) and C(path) of its key; a domain that may not sign yet is not in it.
+  description:
+    - Domain to C(selector) and C(path) of its key, and C(since), the day on which it began to sign, where it is known.
+    - A domain that may not sign yet is not in it.
   type: dict
 """
 

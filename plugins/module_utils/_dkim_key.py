@@ -27,7 +27,7 @@ import traceback
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkimproxy, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 try:
@@ -430,6 +430,18 @@ class Member(NamedTuple):
     selector: str
     selectors: list[str]
     step: Step
+    others: list[tuple[str, PrivateKey]]  # further keys of the domain, by their selectors, the newest first
+
+
+def _others(base: str, file_pattern: str, domain: str, selector: str) -> list[tuple[str, PrivateKey]]:
+    found = []
+    for candidate in candidates(base, file_pattern, domain, None, "file_pattern"):
+        # One that cannot be read neither signs nor had a record that we know.
+        with contextlib.suppress(MailError):
+            key = read(candidate.path) if candidate.selector != selector else None
+            if key is not None:
+                found.append((candidate.selector, key))
+    return found
 
 
 def plan_keyring(
@@ -438,10 +450,12 @@ def plan_keyring(
     domains: Mapping[str, Mapping[str, Any]],
     default_selector: str,
     adopt: list[str],
+    dkimproxy: Mapping[str, _dkimproxy.Signer] | None = None,
 ) -> list[Member]:
     """Decide about all domains of a keyring, in order of name. Changes nothing.
 
     :param domains: canonical domain to ``selector`` (or None), ``algorithm``, ``bits``
+    :param dkimproxy: canonical domain to the key that dkimproxy signs with
     :raises MailError: one of the files is no key that DKIM can use: then nothing at all is written
     """
     if "/" in file_pattern or file_pattern.startswith("."):
@@ -457,6 +471,9 @@ def plan_keyring(
             selector = here[0].selector
         else:
             elsewhere = [found for place_ in adopt for found in candidates("", place_, domain, selector, "adopt")]
+            signer = (dkimproxy or {}).get(domain)
+            if signer and selector in (None, signer.selector) and os.path.isfile(signer.keyfile):
+                elsewhere.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
             if elsewhere:
                 best = sorted(elsewhere, reverse=True)[0]
                 selector, source = best.selector, best.path
@@ -467,5 +484,6 @@ def plan_keyring(
             step = plan(path, wanted["algorithm"], wanted["bits"], source=source)
         except MailError as exc:
             raise MailError(f"domain {domain!r}: {exc}") from None
-        members.append(Member(domain, selector, [found.selector for found in here] or [selector], step))
+        others = _others(base, file_pattern, domain, selector)
+        members.append(Member(domain, selector, [found.selector for found in here] or [selector], step, others))
     return members

@@ -54,8 +54,8 @@ class Wanted:
         return owned(value.key, self.prefix)
 
     def agreed(self, found: RRset) -> Wanted:
-        """Return the item with what is there in place of what is wanted, where both publish the same DKIM key."""
-        if self.type != "TXT" or self.state == "absent" or len(self.values) != 1 or "._domainkey." not in self.name:
+        """Return the item with what is there in place of what is wanted (or not wanted), where both publish the same DKIM key."""
+        if self.type != "TXT" or len(self.values) != 1 or "._domainkey." not in self.name:
             return self
         there = [value for value in found.values if self.owns(value)]
         same = len(there) == 1 and same_dkim_key(self.values[0].key, there[0].key)

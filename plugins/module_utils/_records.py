@@ -6,18 +6,36 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dmarc, _spf, _txt
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+#: How many days the record of a key stays after another has begun to sign: mail that waits in a queue, or is forwarded late,
+#: is still verified with it (RFC 6376 section 3.1, RFC 5321 section 4.5.4.1).
+OVERLAP_DAYS = 7
 
 
-def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None = None) -> list[dict[str, Any]]:
+def _over(since: str | None, today: str | None) -> bool:
+    """Tell whether what signs since this day has done so for longer than the overlap."""
+    if not since or not today:
+        return False
+    try:
+        return (datetime.date.fromisoformat(today) - datetime.date.fromisoformat(since)).days > OVERLAP_DAYS
+    except (TypeError, ValueError) as exc:
+        raise MailError(f"days {since!r} and {today!r} must be of the form 2026-11-22") from exc
+
+
+def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None = None, today: str | None = None) -> list[dict[str, Any]]:
     """Return the records of all domains, in the form that the module C(dns_records) takes.
 
     :param model: what :func:`_model.normalise` returns; C(fqdn) and C(addresses) are used
     :param keys: domain to the key that M(postmaster.mail.dkim_keyring) returned: C(name) and C(value). A domain whose
-        key is not known yet (the key is made in the run that check mode foretells) has no DKIM record in the plan.
+        key is not known yet (the key is made in the run that check mode foretells) has no DKIM record in the plan. The records
+        of its C(others) are withdrawn once it has signed since C(since) for longer than :data:`OVERLAP_DAYS`.
+    :param today: the day, as 2026-11-22; without it nothing is withdrawn
     :returns: a list of C(name) (absolute, no trailing dot), C(type), C(values) (presentation text; TXT as joined text),
         C(ttl) in seconds, C(state), and C(owned_prefix) where it applies
     """
@@ -39,6 +57,9 @@ def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None 
         key = (keys or {}).get(domain)
         if options["dkim"]["enabled"] and key and key.get("value"):
             add(key["name"], "TXT", [key["value"]])
+            if key.get("in_use") and _over(key.get("since"), today):
+                for other in key.get("others", ()):
+                    add(other["name"], "TXT", [other["value"]], "absent")
         if options["dmarc"] is not None:
             text = _dmarc.build(**options["dmarc"])
             add(_dmarc.name(domain), "TXT", [text], "present", "v=DMARC1")
@@ -52,21 +73,24 @@ def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None 
     return records
 
 
-def signing(keys: Mapping[str, Mapping[str, Any]], seen: list[Mapping[str, Any]]) -> dict[str, dict[str, str]]:
-    """Return the keys that may sign: domain to C(selector) and C(path).
+def signing(keys: Mapping[str, Mapping[str, Any]], seen: list[Mapping[str, Any]], today: str | None = None) -> dict[str, dict[str, str]]:
+    """Return the keys that may sign: domain to C(selector), C(path) and C(since), the day on which it began, where it is known.
 
     A key begins to sign once every authoritative server of its domain serves its record, and a key that already signs goes
-    on while its record merely cannot be seen: a name server that is down is no reason to send unsigned mail.
+    on while its record merely cannot be seen: a name server that is down is no reason to send unsigned mail. Until a new key may
+    sign, the old one does.
 
     :param keys: domain to key, as M(postmaster.mail.dkim_keyring) returns them; C(in_use) says that it signs already
     :param seen: the records as M(postmaster.mail.dns_records) found them, with C(name), C(type) and C(served)
     """
     served = {record["name"].rstrip(".").lower() for record in seen if record["type"] == "TXT" and record["served"]}
-    return {
-        domain: {"selector": key["selector"], "path": key["path"]}
-        for domain, key in sorted(keys.items())
-        if key["name"] in served or key.get("in_use")
-    }
+    found = {}
+    for domain, wanted in sorted(keys.items()):
+        may = [key for key in (wanted, *wanted.get("others", ())) if key.get("in_use") or (key is wanted and key["name"] in served)]
+        for key in may[:1]:
+            since = key.get("since") if key.get("in_use") else today
+            found[domain] = {"selector": key["selector"], "path": key["path"], **({"since": since} if since else {})}
+    return found
 
 
 _PURPOSES = {
@@ -87,7 +111,8 @@ def report(records: list[Mapping[str, Any]]) -> str:
     lines = []
     for record in records:
         lines.append(f"; {_purpose(record)}")
+        absent = record.get("state") == "absent"
         for value in record["values"]:
             text = _txt.presentation(value) if record["type"] == "TXT" else value
-            lines.append(f"{record['name']}. {record['ttl']} IN {record['type']} {text}")
+            lines.append(f"{'; no longer used, remove it: ' if absent else ''}{record['name']}. {record['ttl']} IN {record['type']} {text}")
     return "\n".join(lines) + "\n"

@@ -67,7 +67,9 @@ def signing(given: Mapping[str, Any] | None, option: str = "signing") -> list[di
             # Rspamd replaces $domain and $selector in a path.
             if not isinstance(path, str) or not path.startswith("/") or re.search(r"[$\s]", path):
                 raise MailError(f"{option} {key!r}: path {path!r} must be absolute, without spaces and dollar signs")
-            keys.append({"selector": selector(entry["selector"], f"{option} {key!r}: selector"), "path": path})
+            # The day on which it began to sign is only carried along, for the next run to know.
+            since = {"since": entry["since"]} if entry.get("since") else {}
+            keys.append({"selector": selector(entry["selector"], f"{option} {key!r}: selector"), "path": path, **since})
         if len({entry["selector"] for entry in keys}) < len(keys):
             raise MailError(f"{option} {key!r} has a selector twice: each key needs its own (RFC 8463 section 9)")
         if keys:

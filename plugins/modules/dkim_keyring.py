@@ -12,8 +12,8 @@ version_added: 0.1.0
 description:
   - Makes sure that every domain has a private key for DKIM in one directory, and returns the TXT records that publish them. All
     domains are one task, however many they are.
-  - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt) is copied, with
-    its modification time, and the original is left alone. If there is none either, one is made.
+  - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt), or one that
+    O(dkimproxy) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
   - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
     newest modification time counts, and of equally old ones the greatest selector. So a O(default_selector) that is made of the
     date names new keys only. A selector that is found this way is one label; one with dots must be given.
@@ -66,6 +66,14 @@ options:
     type: list
     elements: str
     default: []
+  dkimproxy:
+    description:
+      - Absolute paths where dkimproxy's configuration for signing (C(dkimproxy_out.conf)) may be. A key that it signs with is one more
+        that can be adopted, wherever it lies, under the selector that it has there.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.1.0
   signing:
     description:
       - A JSON file in which the signer's configuration says which keys sign, domain to a list of dictionaries with C(selector).
@@ -129,6 +137,16 @@ keys:
     in_use:
       description: Whether O(signing) says that this key signs already.
       type: bool
+    since:
+      description: The day on which it began to sign, as O(signing) has it, else null.
+      type: str
+      sample: '2026-11-22'
+    others:
+      description:
+        - Further keys of this domain in the directory, the newest first, as C(selector), C(path), C(in_use), C(since), and C(name) and
+          C(value) of the record.
+      type: list
+      elements: dict
     origin:
       description: V(existing), V(adopted) or V(created), by what this run found or did (in check mode, would do).
       type: str
@@ -182,7 +200,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 ORIGINS = {"keep": "existing", "copy": "adopted", "create": "created"}
@@ -218,19 +236,40 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
     return {domain: settings for domain, settings in found.items() if settings["enabled"]}
 
 
-def _in_use(path: str | None) -> set[tuple[str, str]]:
-    """Return the pairs of domain and selector that sign already."""
+def _dkimproxy_signers(paths: list[str]) -> dict[str, _dkimproxy.Signer]:
+    """Return which keys dkimproxy signs with, by domain."""
+    found: dict[str, _dkimproxy.Signer] = {}
+    for path in paths:
+        if not os.path.isabs(path):
+            raise MailError(f"dkimproxy {path!r} must be an absolute path")
+        if not os.path.isfile(path):
+            continue
+        text = _text(path)
+        senders = _dkimproxy.sender_map(text)
+        more = _text(senders) if senders and os.path.isfile(senders) else ""
+        for domain, signer in _dkimproxy.signers(text, path, more).items():
+            found.setdefault(domain, signer)
+    return found
+
+
+def _text(path: str) -> str:
+    with open(path, encoding="utf-8", errors="replace") as stream:
+        return stream.read()
+
+
+def _in_use(path: str | None) -> dict[tuple[str, str], str | None]:
+    """Return the pairs of domain and selector that sign already, with the day since when, where it is known."""
     if path is None or not os.path.exists(path):
-        return set()
+        return {}
     try:
         with open(path, encoding="utf-8") as stream:
             table = json.load(stream)
-        return {(domain, key["selector"]) for domain, keys in table.items() for key in keys}
+        return {(domain, key["selector"]): key.get("since") for domain, keys in table.items() for key in keys}
     except (ValueError, AttributeError, KeyError, TypeError) as exc:
         raise MailError(f"signing {path!r} is not a JSON file of domain to a list of dictionaries with selector") from exc
 
 
-def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: set[tuple[str, str]]) -> dict:
+def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: dict[tuple[str, str], str | None], path_of: Any) -> dict:
     """What is returned of one domain."""
     step = member.step
     bits = 256 if step.algorithm == "ed25519" else step.bits
@@ -240,6 +279,17 @@ def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: s
         "selectors": member.selectors,
         "path": step.path,
         "in_use": (member.domain, member.selector) in in_use,
+        "since": in_use.get((member.domain, member.selector)),
+        "others": [
+            {
+                "selector": selector,
+                "path": path_of(member.domain, selector),
+                "in_use": (member.domain, selector) in in_use,
+                "since": in_use.get((member.domain, selector)),
+                **{name: _dkim.published(selector, member.domain, key.facts)[name] for name in ("name", "value")},
+            }
+            for selector, key in member.others
+        ],
         "origin": ORIGINS[step.action],
         "adopted_from": step.source if step.action == "copy" else None,
         "algorithm": told.algorithm,
@@ -278,10 +328,14 @@ def keyring(module: AnsibleModule) -> dict:
     domains = _wanted(params)
     default_selector = _names.selector(params["default_selector"], "default_selector")
     in_use = _in_use(params["signing"])
+    dkimproxy = _dkimproxy_signers(params["dkimproxy"])
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
-        return _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"])
+        return _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy)
+
+    def path_of(domain: str, selector: str) -> str:
+        return os.path.join(directory, params["file_pattern"].replace("{domain}", domain).replace("{selector}", selector))
 
     changed = False
     if module.check_mode or not os.path.isdir(directory):
@@ -309,7 +363,7 @@ def keyring(module: AnsibleModule) -> dict:
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
-            keys[member.domain] = _described(member, facts, in_use)
+            keys[member.domain] = _described(member, facts, in_use, path_of)
     return {"changed": changed, "keys": keys, "diff": {"before": {}, "after": after}}
 
 
@@ -324,6 +378,7 @@ def main() -> None:
             "algorithm": {"type": "str", "choices": ["rsa", "ed25519"], "default": "rsa"},
             "bits": {"type": "int", "default": 2048},
             "adopt": {"type": "list", "elements": "str", "default": []},
+            "dkimproxy": {"type": "list", "elements": "str", "default": []},
             "signing": {"type": "path"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str"},

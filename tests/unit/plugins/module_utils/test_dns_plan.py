@@ -347,6 +347,15 @@ def test_a_record_of_the_same_dkim_key_stays_as_its_maker_wrote_it(there, wanted
         assert (_dns_plan.missing(one, before) == ([], [])) is stays
 
 
+def test_a_record_that_is_to_go_goes_as_its_maker_wrote_it():
+    [one] = batch(item("s1._domainkey", [OURS], state="absent"))
+    hand = f"k=rsa; p={KEY}"
+    assert not _dns_plan.holds(one, rrset(hand)) and _dns_plan.missing(one, rrset(hand)) == ([], [rrset(hand).texts[0]])
+    assert _dns_plan.apply([one], rrset(hand)).texts == []
+    other = f"k=rsa; p={KEY.replace('3', '4')}"
+    assert _dns_plan.holds(one, rrset(other)) and _dns_plan.apply([one], rrset(other)).texts == [other]
+
+
 def test_other_names_are_not_compared_as_dkim_keys():
     [one] = batch(item("@", [OURS], state="exact"))
     assert _dns_plan.apply([one], rrset(f"v=DKIM1; h=sha256; p={KEY}")).texts == [OURS]

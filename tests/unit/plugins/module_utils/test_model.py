@@ -198,6 +198,56 @@ def test_a_key_signs_once_its_record_is_seen_and_goes_on(served, in_use, signs):
     assert _records.signing({"example.org": key}, seen) == ({"example.org": {"selector": "s1", "path": "/k"}} if signs else {})
 
 
+OLD = {"selector": "s0", "path": "/o", "name": "s0._domainkey.example.org", "value": "v=DKIM1; p=OLD"}
+NEW = {"selector": "s1", "path": "/k", "name": "s1._domainkey.example.org", "value": "v=DKIM1; p=NEW"}
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "served", "signs"),
+    [
+        # A new selector is asked for: the old key signs on until the world sees the new one, from that day on the new one does.
+        ({}, {"in_use": True, "since": "2026-01-01"}, False, {"selector": "s0", "path": "/o", "since": "2026-01-01"}),
+        ({}, {"in_use": True, "since": None}, False, {"selector": "s0", "path": "/o"}),
+        ({}, {"in_use": True, "since": "2026-01-01"}, True, {"selector": "s1", "path": "/k", "since": "2026-11-22"}),
+        ({"in_use": True, "since": "2026-11-20"}, {}, True, {"selector": "s1", "path": "/k", "since": "2026-11-20"}),
+        ({"in_use": True, "since": None}, {}, True, {"selector": "s1", "path": "/k"}),
+        # An old key that never signed here does not begin to.
+        ({}, {"in_use": False}, False, None),
+    ],
+)
+def test_rotation_never_signs_ahead_of_the_dns_and_never_stops_to_sign(new, old, served, signs):
+    key = {**NEW, "in_use": False, **new, "others": [{**OLD, "in_use": False, **old}]}
+    seen = [{"name": NEW["name"], "type": "TXT", "served": served}, {"name": OLD["name"], "type": "TXT", "served": True}]
+    assert _records.signing({"example.org": key}, seen, "2026-11-22") == ({"example.org": signs} if signs else {})
+
+
+@pytest.mark.parametrize(
+    ("state", "today", "withdrawn"),
+    [
+        ({"in_use": True, "since": "2026-11-15"}, "2026-11-22", False),  # the seventh day is part of the overlap
+        ({"in_use": True, "since": "2026-11-14"}, "2026-11-22", True),
+        ({"in_use": False, "since": None}, "2026-11-22", False),
+        ({"in_use": True, "since": None}, "2026-11-22", False),  # began to sign before this was noted
+        ({"in_use": True, "since": "2026-01-01"}, None, False),
+    ],
+)
+def test_the_record_of_an_old_key_stays_for_a_week_and_is_then_withdrawn(state, today, withdrawn):
+    key = {**NEW, **state, "others": [OLD]}
+    records = _records.plan(_model.normalise(given()), {"example.org": key}, today)
+    about = [(record["name"], record["values"], record["state"]) for record in records if "_domainkey" in record["name"]]
+    kept = [(NEW["name"], [NEW["value"]], "exact")]
+    assert about == kept + ([(OLD["name"], [OLD["value"]], "absent")] if withdrawn else [])
+    text = f'; no longer used, remove it: {OLD["name"]}. 3600 IN TXT "{OLD["value"]}"\n'
+    assert (text in _records.report(records)) is withdrawn
+
+
+def test_a_day_that_is_none_is_told():
+    key = {**NEW, "in_use": True, "since": "soon", "others": [OLD]}
+    with pytest.raises(MailError) as error:
+        _records.plan(_model.normalise(given()), {"example.org": key}, "2026-11-22")
+    assert str(error.value) == "days 'soon' and '2026-11-22' must be of the form 2026-11-22"
+
+
 def test_the_report_is_zone_file_text():
     records = _records.plan(_model.normalise(given()))
     text = _records.report(records)

@@ -48,6 +48,10 @@ def test_dnsbls_refused(given, text):
             [{"domain": "a.test", "selectors": [KEY]}, {"domain": "example.org", "selectors": [KEY, {"selector": "e1", "path": "/k"}]}],
         ),
         ({"example.org": []}, []),
+        (
+            {"example.org": {**KEY, "since": "2026-11-22"}, "a.test": {**KEY, "since": None}},
+            [{"domain": "a.test", "selectors": [KEY]}, {"domain": "example.org", "selectors": [{**KEY, "since": "2026-11-22"}]}],
+        ),
     ],
 )
 def test_signing(given, table):

@@ -240,3 +240,47 @@ def test_a_broken_table_of_signers_is_an_error(arguments, tmp_path):
     table.write_text("[]")
     failed = run("dkim_keyring", {**arguments, "signing": str(table)})
     assert failed["msg"] == f"signing {str(table)!r} is not a JSON file of domain to a list of dictionaries with selector"
+
+
+def test_the_key_of_dkimproxy_is_taken_over_with_its_selector(arguments, tmp_path):
+    """An RSA key of 1024 bits, as openssl makes it by the guides, wherever the configuration says that it is."""
+    made = tmp_path / "private/mail.key"
+    made.parent.mkdir()
+    subprocess.run(["openssl", "genrsa", "-out", str(made), "1024"], capture_output=True, check=True)
+    conf = tmp_path / "dkimproxy_out.conf"
+    conf.write_text(f"domain example.org,example.net\nsignature dkim(c=relaxed)\nkeyfile {made}\nselector pubkey\n")
+    given = {**arguments, "dkimproxy": [str(tmp_path / "nothing.conf"), str(conf)]}
+    found = run("dkim_keyring", given)
+    assert {domain: (key["selector"], key["origin"]) for domain, key in found["keys"].items()} == {
+        "example.net": ("mail", "created"),  # another selector is asked for: a key of its own
+        "example.org": ("pubkey", "adopted"),
+    }
+    copy = Path(arguments["directory"]) / "example.org.pubkey.key"
+    assert copy.read_bytes() == made.read_bytes() and found["keys"]["example.org"]["adopted_from"] == str(made)
+    assert any("1024" in text and "example.org" in text for text in found["warnings"])
+    again = run("dkim_keyring", given)
+    assert not again["changed"] and again["keys"]["example.org"]["selector"] == "pubkey"
+    assert any("1024" in text for text in again["warnings"])
+    # The next selector: the old key is told of, with what it publishes.
+    table = tmp_path / "signing.json"
+    table.write_text('{"example.org": [{"selector": "pubkey", "path": "/x", "since": "2026-11-01"}]}')
+    rotated = run("dkim_keyring", {**given, "signing": str(table), "domains": {"example.org": {"selector": "next"}}})["keys"]["example.org"]
+    assert (rotated["selector"], rotated["origin"], rotated["in_use"], rotated["since"]) == ("next", "created", False, None)
+    [old] = rotated["others"]
+    assert (old["selector"], old["path"], old["in_use"], old["since"]) == ("pubkey", str(copy), True, "2026-11-01")
+    assert (old["name"], old["value"]) == ("pubkey._domainkey.example.org", found["keys"]["example.org"]["value"])
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "error"),
+    [
+        ("etc/x.conf", None, "dkimproxy 'etc/x.conf' must be an absolute path"),
+        ("{tmp}/x.conf", "domain example.org\nselector s\n", "{tmp}/x.conf: the signature for example.org has no keyfile"),
+    ],
+)
+def test_a_configuration_of_dkimproxy_that_makes_no_sense_changes_nothing(arguments, tmp_path, option, text, error):
+    path = option.format(tmp=tmp_path)
+    if text:
+        Path(path).write_text(text)
+    failed = run("dkim_keyring", {**arguments, "dkimproxy": [path]})
+    assert failed["msg"] == error.format(tmp=tmp_path) and not os.path.exists(arguments["directory"])
