@@ -320,6 +320,7 @@ def booted(host: Host) -> bool:
 
 def remove_tree(path: pathlib.Path) -> None:
     """Remove a directory and all that is mounted below it; what is mounted is let go, never emptied."""
+    path = path.resolve()  # as /proc/mounts names it
     def points() -> list[str]:
         lines = pathlib.Path("/proc/mounts").read_text(encoding="utf-8").splitlines()
         return [point for point in (line.split()[1] for line in lines) if pathlib.Path(point).is_relative_to(path)]

@@ -247,7 +247,7 @@ def test_rcctl_enables_and_disables(root: pathlib.Path, call: Call) -> None:
     call("pkg_delete -I dovecot")
     assert call("rcctl disable dovecot")[0] == 0
     assert local.read_text(encoding="ascii") == "pkg_scripts=redis rspamd\n"
-    assert call("rcctl ls off")[1].split() == ["accounting", "cron", "httpd", "ipsec", "multicast", "spamd_black", "unbound"]
+    assert call("rcctl ls off")[1].split() == ["accounting", "httpd", "ipsec", "multicast", "spamd_black", "unbound"]
 
 
 def test_the_login_class_is_named_as_the_script(root: pathlib.Path) -> None:

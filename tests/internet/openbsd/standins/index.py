@@ -14,6 +14,8 @@ _WHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "system": {"/usr/bin": ("uname", "vmstat", "cap_mkdb", "encrypt"), "/sbin": ("sysctl", "ifconfig", "route", "swapctl", "init"),
                "/usr/sbin": ("syspatch",), "/usr/lib/simulation/bin": ("boot", "netstart", "rc-class")},
     "tools": {"/usr/bin": ("stat", "date"), "/usr/sbin": ("syslogd", "unbound", "unbound-checkconf", "unbound-control", "unbound-anchor")},
+    "acme_client": {"/usr/sbin": ("acme-client",)}, "httpd": {"/usr/sbin": ("httpd",)}, "pf": {"/sbin": ("pfctl",)},
+    "cron": {"/usr/bin": ("crontab",), "/usr/sbin": ("cron",)},
 }
 PATHS: list[str] = [f"{directory}/{name}" for module in _WHERE.values() for directory, names in module.items() for name in names]
 COMMANDS: dict[str, tuple[str, str]] = {
