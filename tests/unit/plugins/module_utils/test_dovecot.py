@@ -77,7 +77,7 @@ def test_passwd_file_refuses_an_unknown_syntax() -> None:
     with pytest.raises(MailError, match=r"^Dovecot syntax '2\.2' is unknown; it is one of 2\.3, 2\.4$"):
         _dovecot.passwd_file({}, "2.2")
     with pytest.raises(AnsibleFilterError):
-        dovecot_users.dovecot_users({}, "2.2")
+        dovecot_users.FilterModule().filters()["dovecot_users"]({}, "2.2")
 
 
 def test_alias_file_follows_aliases_of_one_mailbox() -> None:
@@ -105,7 +105,7 @@ def test_alias_file_follows_aliases_of_one_mailbox() -> None:
     assert "userdb_quota_rule=*:bytes=5\n" in dovecot_aliases.FilterModule().filters()["dovecot_aliases"](model, "2.3")
     assert HASH not in _dovecot.alias_file(users, aliases, "2.4")
     with pytest.raises(AnsibleFilterError):
-        dovecot_aliases.dovecot_aliases(model, "2.2")
+        dovecot_aliases.FilterModule().filters()["dovecot_aliases"](model, "2.2")
 
 
 @pytest.mark.parametrize(
