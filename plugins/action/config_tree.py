@@ -34,10 +34,10 @@ class ActionModule(ActionBase):
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
         del tmp
-        _checked, options = self.validate_argument_spec(rules.ARGUMENT_SPEC)
+        _checked, options = self.validate_argument_spec(rules.ARGUMENT_SPEC, required_if=rules.REQUIRED_IF)
         variables = dict(task_vars or {})
         try:
-            files = self._files(options, variables)
+            files = self._files(options, variables) if options["state"] == "present" else {}
         except MailError as exc:
             raise AnsibleActionFail(str(exc)) from exc
         arguments = {name: value for name, value in self._task.args.items() if name != "extra"}

@@ -74,6 +74,7 @@ class Tree:
     backup: bool = True
     state_dir: str = "/var/lib/postmaster-mail"
     diff: bool = False
+    absent: bool = False
 
 
 class Live(NamedTuple):
@@ -330,6 +331,14 @@ class State:
             raise MailError(f"{self.manifest_path} was written by another version of this collection; it has no 'version' 1")
         return found
 
+    def ids(self) -> list[str]:
+        """Return every id that has put something on the host."""
+        try:
+            names = [os.path.splitext(name) for name in os.listdir(self.folder) if not name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        return sorted({name for name, suffix in names if suffix in (".json", ".journal")})
+
     def claims(self) -> dict[str, str]:
         """Return the paths that other ids have put on the host, each with its id."""
         found: dict[str, str] = {}
@@ -366,6 +375,8 @@ class _Planner:
         self.tree = tree
         self.check = check
         self.old = state.manifest()
+        if tree.absent:
+            tree.dest = self.old["dest"] or "/"
         self.claims = state.claims()
         self.plan = Plan(self._root())
         self.backups: list[Step] = []
@@ -1088,6 +1099,8 @@ def _apply(tree: Tree, state: State, check: bool) -> dict[str, Any]:
         validated = _stage_and_swap(tree, plan, state, check, warnings)
     elif not check and plan.manifest != planner.old:
         write_json(state.manifest_path, plan.manifest)
+    if tree.absent and not check:
+        state.delete(state.manifest_path)
 
     result: dict[str, Any] = {
         "changed": bool(plan.steps) or recovered is not None,
@@ -1096,6 +1109,7 @@ def _apply(tree: Tree, state: State, check: bool) -> dict[str, Any]:
         "adopted_files": plan.adopted,
         "edited_files": [*(recovered["edited"] if recovered else ()), *plan.edited],
         "restored_files": plan.restored,
+        "ids": sorted({*state.ids(), tree.id} - ({tree.id} if tree.absent else set())),
         "validated": validated,
         "recovered": recovered["how"] if recovered else None,
         "warnings": [*warnings, *plan.warnings],

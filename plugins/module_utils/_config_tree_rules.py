@@ -36,8 +36,9 @@ _ORDINARY = {"true", "false", "none", "null", "auto", "default", "local", "root"
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "id": {"type": "str", "required": True},
-    "src": {"type": "str", "required": True},
-    "dest": {"type": "path", "required": True},
+    "state": {"type": "str", "choices": ["absent", "present"], "default": "present"},
+    "src": {"type": "str"},
+    "dest": {"type": "path"},
     "owner": {"type": "str"},
     "group": {"type": "str"},
     "mode": {"type": "raw", "default": "0644"},
@@ -61,6 +62,9 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "backup": {"type": "bool", "default": True},
     "state_dir": {"type": "path", "default": "/var/lib/postmaster-mail"},
 }
+
+
+REQUIRED_IF = [("state", "present", ("src", "dest"))]
 
 
 class Attributes(NamedTuple):

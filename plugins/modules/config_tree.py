@@ -24,8 +24,17 @@ options:
       - Two ids cannot put the same file.
     type: str
     required: true
+  state:
+    description:
+      - With V(absent), all that this O(id) has put on the host is removed, whatever O(prune) says, and the O(id) is forgotten. Files that
+        it had replaced, and that are still kept beside, come back; files that were changed by hand since are kept beside.
+      - No other option but O(backup), O(secret) and O(state_dir) has a meaning then. An O(id) that is not known is no error.
+    type: str
+    choices: [absent, present]
+    default: present
   src:
     description:
+      - Required with O(state=present).
       - Directory of templates, searched for as M(ansible.builtin.template) searches for its O(ansible.builtin.template#module:src),
         so usually below C(templates/) of the role.
       - Its tree mirrors O(dest). Files whose name ends in C(.j2) are rendered, without that ending in their name; all others are
@@ -34,12 +43,11 @@ options:
         They are found beside the template, from the top of this tree, and from C(templates/).
       - Symbolic links in the tree are followed, but must not lead out of it.
     type: str
-    required: true
   dest:
     description:
+      - Required with O(state=present).
       - Directory that the tree mirrors. The directory above it must exist.
     type: path
-    required: true
   owner:
     description:
       - Owner of files, and of directories that have to be made, by name or number. By default the user that runs the module.
@@ -203,6 +211,11 @@ EXAMPLES = r"""
       - unbound
     validate:
       - argv: [unbound-checkconf, "{stage}/unbound/unbound.conf"]
+
+- name: Configuration | The other mail server's files are gone
+  postmaster.mail.config_tree:
+    id: opensmtpd
+    state: absent
 """
 
 RETURN = r"""
@@ -247,6 +260,12 @@ restored_files:
   type: list
   elements: dict
   sample: []
+ids:
+  description: Every O(id) that has files on this host now, so that a role can see what others have left.
+  returned: success
+  type: list
+  elements: str
+  sample: [dovecot, postfix, rspamd]
 validated:
   description:
     - Whether checkers ran in this run and all of them accepted the staged tree.
@@ -302,6 +321,9 @@ def tree_of(params: dict[str, Any]) -> engine.Tree:
     """Return what is wanted, from the module's options."""
     files, diff = rules.unpack(params["_tree"] or "")
     same = ("id", "dest", "owner", "group", "modes", "secret", "exclude", "stage_live", "validate", "prune", "backup", "state_dir")
+    if params["state"] == "absent":
+        kept = {name: params[name] for name in ("id", "backup", "secret", "state_dir")}
+        return engine.Tree(dest="", files={}, absent=True, diff=diff, **kept)
     return engine.Tree(files=files, diff=diff, mode=rules.octal_mode(params["mode"], "mode"), **{name: params[name] for name in same})
 
 
@@ -309,6 +331,7 @@ def main() -> None:
     module = AnsibleModule(
         # The action plugin sends the rendered files as one string that is masked wherever it could be shown or logged.
         argument_spec={**rules.ARGUMENT_SPEC, "_tree": {"type": "str", "no_log": True}},
+        required_if=rules.REQUIRED_IF,
         supports_check_mode=True,
     )
     for number in SIGNALS:

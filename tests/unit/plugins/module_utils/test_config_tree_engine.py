@@ -310,6 +310,40 @@ def test_adopt_and_restore(host: Host) -> None:
     assert not host.run({})["changed"]
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_absent(host: Host, monkeypatch: pytest.MonkeyPatch, killed: bool) -> None:
+    """All of an id goes: what was there before comes back, what was edited is kept, what is of others stays."""
+    original = host.write("svc/main.conf", "by hand\n")
+    host.run(secret=["svc/secret.inc"], prune=False)
+    host.run({"other.conf": b"x\n"}, id="other", dest=str(host.dest))
+    host.write("svc/conf.d/ein Wört.conf", "b = 3\n")
+    host.write("svc/secret.inc", "pw = hunter3x\n")
+    host.write("svc/mine.conf", "mine\n")
+    before = host.snapshot()
+    gone = {"id": "svc", "dest": "", "files": {}, "absent": True, "state_dir": str(host.state), "diff": True}
+    predicted = engine.apply(engine.Tree(**gone), True)
+    assert host.snapshot() == before and predicted["ids"] == ["other"]
+    if killed:
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(engine.State, "delete", lambda *_arguments: (_ for _ in ()).throw(KeyboardInterrupt))
+            engine.apply(engine.Tree(**gone))
+        assert "svc" in host.run({"other.conf": b"x\n"}, id="other", dest=str(host.dest))["ids"]
+    done = engine.apply(engine.Tree(**gone))
+    assert killed or predicted == done
+    assert host.content() == {
+        "other.conf": b"x\n",
+        "svc/main.conf": b"by hand\n",
+        "svc/conf.d/ein Wört.conf.postmaster-edited": b"b = 3\n",
+        "svc/secret.inc.postmaster-edited": b"pw = hunter3x\n",
+        "svc/mine.conf": b"mine\n",
+    }
+    assert "hunter" not in repr(done)
+    assert killed or done["restored_files"] == [{"path": str(original), "backup": str(original) + ".postmaster-orig"}]
+    assert sorted(path.name for path in (host.state / "config_tree").iterdir()) == ["other.json"]
+    again = engine.apply(engine.Tree(**gone))
+    assert again["changed"] is False and again["ids"] == ["other"]
+
+
 def test_a_backup_of_a_hook_does_not_run(host: Host) -> None:
     host.write("hooks/deploy", "#!/bin/sh\n", 0o755)
     host.run({"hooks/deploy": b"ours\n"}, mode=0o755)

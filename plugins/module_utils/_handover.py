@@ -1,0 +1,438 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Hand the mail that waits in the queue of one mail server over to the other one, on this host.
+
+A message leaves the old queue only after the new server has taken it: its files are written durably where the new server does
+not look, are moved into its queue in one step, and the new server has said that it knows them. Killed at any point, nothing is
+lost, and the next run goes on: what is in the new queue already is recognised. Only a message that the new server had delivered
+between these two steps would be delivered twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import pwd
+import re
+import shutil
+import stat
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Union
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _queue_files as files
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+#: Queue files of Postfix with no microseconds in their names are ours: the rest of the name is the inode, as it must be.
+_OURS = re.compile(r"00000[0-9A-F]+")
+_POSTFIX_NAME = re.compile(r"[0-9A-Za-z]{6,}")
+
+
+class StuckError(MailError):
+    """Not about one message: nothing more can be handed over in this run."""
+
+
+@dataclass
+class Waiting:
+    """One message of the old queue: its name, the file to look into, and either what it says or why it must stay."""
+
+    id: str
+    path: str
+    message: files.Message | None = None
+    kept: str = ""
+    #: Not yet taken in by the old server: arguments of C(sendmail), whose user it is, and the text.
+    submitted: tuple[list[str], int, int, bytes] | None = None
+    #: Files that go when it has been handed over.
+    done: Sequence[str] = ()
+
+    def told(self) -> dict[str, Any]:
+        """Return what a person wants to know of it."""
+        message = self.message
+        return {
+            "id": self.id,
+            "path": self.path,
+            "sender": message.sender if message else "",
+            "recipients": [recipient.address for recipient in message.recipients] if message else [],
+            "reason": self.kept,
+        }
+
+
+def _run(argv: Sequence[str], data: bytes | None = None, owner: tuple[int, int] | None = None) -> tuple[int, bytes, str]:
+    """Run a command; return its exit status, its output and its errors."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"])
+    program = shutil.which(argv[0], path=path)
+    if program is None:
+        raise StuckError(f"{argv[0]!r} is not installed on this host; what is left stays where it is")
+    as_user: dict[str, Any] = {"user": owner[0], "group": owner[1], "extra_groups": []} if owner else {}
+    try:
+        done = subprocess.run(
+            [program, *argv[1:]], input=b"" if data is None else data, capture_output=True, timeout=120, check=False, cwd="/",
+            env={**os.environ, "PATH": path, "LC_ALL": "C"}, **as_user,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:
+        raise StuckError(f"`{' '.join(argv)}` did not end within 120 seconds; what is left stays where it is") from None
+    return done.returncode, done.stdout, (done.stderr or done.stdout).decode("utf-8", "replace").strip()
+
+
+def _sync(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write(path: str, content: bytes, uid: int, gid: int) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(content)
+        stream.flush()
+        os.fchown(handle, uid, gid)
+        os.fsync(handle)
+
+
+def _read(path: str) -> bytes:
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(handle, "rb") as stream:
+        return stream.read()
+
+
+def _owner(folder: str) -> tuple[int, int]:
+    """Return user and group that a queue's files have: those of whoever its directory belongs to."""
+    uid = os.stat(folder).st_uid
+    try:
+        return uid, pwd.getpwuid(uid).pw_gid
+    except KeyError:
+        raise StuckError(f"{folder} belongs to user {uid}, whom this host does not know") from None
+
+
+class Postfix:
+    """Postfix's queue."""
+
+    name = "postfix"
+
+    def __init__(self, spool: str) -> None:
+        self.spool = spool
+
+    def exists(self) -> bool:
+        return os.path.isdir(os.path.join(self.spool, "incoming"))
+
+    def _files(self, *queues: str) -> Iterator[tuple[str, str]]:
+        """Yield name and path of all files in some of the queues."""
+        for queue in queues:
+            for folder, _folders, names in sorted(os.walk(os.path.join(self.spool, queue))):
+                for name in sorted(names):
+                    yield name, os.path.join(folder, name)
+
+    def busy(self) -> bool:
+        """Whether a message is being received or delivered this moment."""
+        wanted = tuple(os.path.join(self.spool, queue) + "/" for queue in ("incoming", "active"))
+        with contextlib.suppress(OSError):
+            for process in os.listdir("/proc"):
+                if process.isdigit():
+                    with contextlib.suppress(OSError):  # it has ended meanwhile
+                        folder = f"/proc/{process}/fd"
+                        for number in os.listdir(folder):
+                            with contextlib.suppress(OSError):
+                                if os.readlink(f"{folder}/{number}").startswith(wanted):
+                                    return True
+        return False
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Yield every message that somebody was told is taken care of."""
+        logs_of: dict[str, list[str]] = {}
+        for name, path in self._files("defer", "bounce", "trace"):
+            logs_of.setdefault(name, []).append(path)
+        for name, path in self._files("active", "incoming", "deferred", "hold", "maildrop", "corrupt"):
+            queue = os.path.relpath(path, self.spool).partition("/")[0]
+            info = os.lstat(path)
+            if not stat.S_ISREG(info.st_mode) or not _POSTFIX_NAME.fullmatch(name):
+                continue
+            # cleanup(8) and postdrop(1) make a file executable when it is whole, and only then say that it is taken.
+            if not info.st_mode & stat.S_IXUSR:
+                continue
+            found = Waiting(name, path)
+            if queue in ("hold", "corrupt"):
+                found.kept = "it was put on hold" if queue == "hold" else "Postfix found it to be damaged"
+            logs = logs_of.get(name, [])
+            if any(log.startswith(os.path.join(self.spool, "bounce") + "/") for log in logs):
+                found.kept = "its sender has not been told yet of a recipient that refused it"
+            try:
+                found.message = files.read_postfix(name, _read(path))
+                if not found.message.recipients:
+                    raise MailError("it has no recipient left")
+            except MailError as exc:
+                found.kept = found.kept or str(exc)
+            found.done = [path, *logs]
+            if queue == "maildrop" and found.message and not found.kept:
+                message = found.message
+                argv = ["-i", "-f", message.sender or "<>", "--", *(recipient.address for recipient in message.recipients)]
+                found.submitted = (argv, 0, 0, message.content)
+            yield found
+
+    # --- as the one that takes over ---
+
+    def known(self) -> set[str]:
+        """Return what has been handed over already and is still here; remove what a killed run has not finished."""
+        found = set()
+        for name, path in self._files("incoming", "active", "deferred", "hold"):
+            if _OURS.fullmatch(name):
+                with contextlib.suppress(OSError, MailError):  # delivered meanwhile, or somebody else's that is being written
+                    origin = files.read_postfix(name, _read(path)).attributes.get(files.ORIGIN)
+                    if origin and os.lstat(path).st_mode & stat.S_IXUSR:
+                        found.add(origin)
+                    elif origin:
+                        os.unlink(path)
+        return found
+
+    def take(self, message: files.Message, origin: str, delivery: Mapping[str, Any]) -> str:
+        """Put a message into this queue; return its name there."""
+        folder = os.path.join(self.spool, "incoming")
+        uid, gid = _owner(folder)
+        data = files.write_postfix(message, origin, delivery)
+        draft = os.path.join(folder, f".postmaster-mail-{os.getpid()}")
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(draft)
+        _write(draft, data, uid, gid)
+        name = f"00000{os.lstat(draft).st_ino:X}"
+        path = os.path.join(folder, name)
+        if os.path.lexists(path):
+            os.unlink(draft)
+            raise MailError(f"{path} exists already")
+        os.rename(draft, path)
+        status, output, said = _run(["postcat", "-bhq", name])
+        if status or output != message.content:
+            os.unlink(path)
+            raise MailError(f"Postfix does not understand it: {said if status else 'it reads another text'}")
+        os.chmod(path, 0o700)
+        _sync(folder)
+        return name
+
+    def begin(self) -> None:
+        """Have the new messages delivered."""
+        _run(["postqueue", "-f"])
+
+
+class OpenSmtpd:
+    """OpenSMTPD's queue."""
+
+    name = "opensmtpd"
+
+    def __init__(self, spool: str, configurations: Sequence[str] = ("/etc/smtpd.conf", "/etc/mail/smtpd.conf")) -> None:
+        self.spool = spool
+        self.queue = os.path.join(spool, "queue")
+        self.configurations = configurations
+
+    def exists(self) -> bool:
+        return os.path.isdir(self.queue)
+
+    def busy(self) -> bool:
+        """Whether a message is being received or delivered this moment."""
+        if any(os.scandir(os.path.join(self.spool, "incoming"))):
+            return True
+        status, output, _said = _run(["smtpctl", "show", "queue"])
+        return status == 0 and any(line.split(b"|")[11:12] == [b"inflight"] for line in output.splitlines())
+
+    def waiting(self) -> Iterator[Waiting]:
+        """Yield every message that somebody was told is taken care of."""
+        for bucket in sorted(os.listdir(self.queue)):
+            for name in sorted(os.listdir(os.path.join(self.queue, bucket))):
+                yield from self._message(name, os.path.join(self.queue, bucket, name))
+        offline = os.path.join(self.spool, "offline")
+        for name in sorted(os.listdir(offline)) if os.path.isdir(offline) else ():
+            path = os.path.join(offline, name)
+            info = os.lstat(path)
+            if stat.S_ISREG(info.st_mode) and info.st_size:
+                argv, content = files.read_offline(_read(path))
+                yield Waiting(name, path, submitted=(argv, info.st_uid, info.st_gid, content), done=[path])
+
+    def _message(self, name: str, folder: str) -> Iterator[Waiting]:
+        path = os.path.join(folder, "message")
+        envelopes: list[files.Envelope] = []
+        paths = []
+        for entry in sorted(os.listdir(folder)):
+            if not re.fullmatch(r"[0-9a-f]{16}", entry):
+                continue
+            whole = os.path.join(folder, entry)
+            try:
+                envelope = files.read_envelope(entry, _plain(_read(whole)))
+                if envelope.kept_because:
+                    raise MailError(envelope.kept_because)
+                envelopes.append(envelope)
+                paths.append(whole)
+            except MailError as exc:
+                yield Waiting(entry, whole, kept=str(exc))
+        if envelopes:
+            found = Waiting(name, path, done=paths)
+            try:
+                found.message = files.read_opensmtpd(name, envelopes, _plain(_read(path)))
+            except FileNotFoundError:
+                found.kept = "its text is missing"
+            except MailError as exc:
+                found.kept = str(exc)
+            yield found
+
+    # --- as the one that takes over ---
+
+    def known(self) -> set[str]:
+        """Nothing is known beforehand: C(take) finds what is here by its name."""
+        return set()
+
+    def _check_form(self) -> None:
+        """See that smtpd reads plain files from its queue."""
+        for path in self.configurations:
+            with contextlib.suppress(OSError):
+                found = re.search(rb"^[ \t]*queue[ \t]+(encryption|compression)\b", _read(path), re.MULTILINE)
+                if found:
+                    raise MailError(f"{path} asks for queue {found[1].decode()}, which only smtpd itself can write")
+
+    def take(self, message: files.Message, origin: str, delivery: Mapping[str, Any]) -> str:
+        """Put a message into this queue; return its name there."""
+        self._check_form()
+        uid, gid = _owner(self.queue)
+        for attempt in range(100):
+            msgid = files.message_id(origin, attempt)
+            envelopes = files.write_opensmtpd(message, msgid, delivery)
+            bucket = os.path.join(self.queue, msgid[:2])
+            there = os.path.join(bucket, msgid)
+            if not os.path.isdir(there):
+                break
+            if set(os.listdir(there)) & set(envelopes):
+                # smtpd counts envelopes each time that it is told of them, so it is told once.
+                if msgid.encode() not in _run(["smtpctl", "show", "queue"])[1]:
+                    self._discover(msgid, there)
+                return msgid
+        else:
+            raise MailError("no number is free for it")
+        draft = os.path.join(self.spool, "incoming", msgid)
+        shutil.rmtree(draft, ignore_errors=True)
+        os.mkdir(draft, 0o700)
+        for name, content in {**envelopes, "message": message.content}.items():
+            _write(os.path.join(draft, name), content, uid, gid)
+        _sync(draft)
+        os.chown(draft, uid, gid)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(bucket, 0o700)
+            os.chown(bucket, uid, gid)
+        os.rename(draft, there)
+        _sync(bucket)
+        _sync(self.queue)
+        self._discover(msgid, there)
+        return msgid
+
+    def _discover(self, msgid: str, folder: str) -> None:
+        """Tell smtpd of a message, and see that it has understood all of it."""
+        envelopes = [name for name in os.listdir(folder) if name != "message"]
+        status, output, said = _run(["smtpctl", "discover", msgid])
+        found = re.match(rb"(\d+) envelope", output)
+        if status or not found or int(found[1]) != len(envelopes):
+            raise StuckError(f"smtpd does not take {folder} over: `smtpctl discover {msgid}` says {said!r}; what is left stays where it is")
+
+    def begin(self) -> None:
+        """What smtpd has discovered it delivers by itself."""
+
+
+def _plain(data: bytes) -> bytes:
+    """Return what smtpd may have compressed."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        return gzip.decompress(data)
+    except (OSError, EOFError) as exc:
+        raise MailError(f"it cannot be uncompressed: {exc}") from exc
+
+
+Queue = Union[Postfix, OpenSmtpd]
+
+
+def queue_of(name: str, spools: Mapping[str, str]) -> Queue:
+    """Return the queue of one of the two servers."""
+    return Postfix(spools[name]) if name == "postfix" else OpenSmtpd(spools[name])
+
+
+def stop(source: Queue, command: Sequence[str], patience: float) -> bool:
+    """Stop a mail server at a moment when it is neither receiving nor delivering, or after some seconds in any.
+
+    A message that is cut off is sent again by whoever sends it: so none is lost, but one might arrive twice.
+
+    :returns: whether there was such a moment
+    """
+    end = time.monotonic() + patience
+    quiet = not source.exists()
+    while not quiet and time.monotonic() < end:
+        try:
+            quiet = not source.busy()
+        except (MailError, OSError):  # it does not run, or is half removed
+            quiet = True
+        if not quiet:
+            time.sleep(0.1)
+    status, _output, said = _run(command)
+    if status not in (0, 5):  # 5: systemd knows no such service
+        raise MailError(f"`{' '.join(command)}` ended with {status}: {said}")
+    return quiet
+
+
+def handover(source: Queue, target: Queue, delivery: Mapping[str, Any], check: bool) -> dict[str, Any]:
+    """Hand over all that waits; return what went and what stays.
+
+    :returns: C(carried) and C(kept), each a list of what :meth:`Waiting.told` gives
+    :raises StuckError: the new server does not do its part
+    """
+    carried: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    known: set[str] | None = None
+    for one in source.waiting() if source.exists() else ():
+        if one.kept:
+            kept.append(one.told())
+            continue
+        if known is None:
+            known = set() if check else target.known()
+        origin = f"{source.name}/{one.id}"
+        name = ""
+        try:
+            if one.submitted:
+                name = "" if check else _submit(one.submitted)
+            elif one.message and check:
+                files.addressed(one.message, delivery)
+            elif one.message and origin not in known:
+                name = target.take(one.message, origin, delivery)
+        except StuckError:
+            raise
+        except MailError as exc:
+            one.kept = str(exc)
+            kept.append(one.told())
+            continue
+        if not check:
+            _remove(one.done)
+        carried.append({**one.told(), "new_id": name})
+    if carried and not check:
+        target.begin()
+    return {"carried": carried, "kept": kept}
+
+
+def _submit(submitted: tuple[list[str], int, int, bytes]) -> str:
+    argv, uid, gid, content = submitted
+    status, _output, said = _run(["sendmail", *argv], content, (uid, gid))
+    if status:
+        raise MailError(f"sendmail ended with {status}: {said}")
+    return ""
+
+
+def _remove(paths: Sequence[str]) -> None:
+    """Remove the files of a message that has been handed over, and its directory when nothing else waits in it."""
+    for path in paths:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    folder = os.path.dirname(paths[0])
+    if re.fullmatch(r"[0-9a-f]{8}", os.path.basename(folder)) and os.listdir(folder) == ["message"]:
+        os.unlink(os.path.join(folder, "message"))
+        os.rmdir(folder)
+        with contextlib.suppress(OSError):
+            os.rmdir(os.path.dirname(folder))
+    else:
+        _sync(folder)

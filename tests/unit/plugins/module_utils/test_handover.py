@@ -1,0 +1,276 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Handing over between two queues in a directory; the commands of the servers are small scripts here."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _handover as handover
+from ansible_collections.postmaster.mail.plugins.module_utils import _queue_files as files
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+DELIVERY = {
+    "fqdn": "mail.example.org",
+    "domains": ["example.org"],
+    "mailboxes": ["me@example.org"],
+    "aliases": {},
+    "system": {},
+    "mail_user": "vmail",
+}
+RECIPIENTS = (files.Recipient("me@example.org", "me@example.org"), files.Recipient("x@y.test", "x@y.test"))
+# Prints the content of a queue file, as postcat -bhq does.
+POSTCAT = """#!{python}
+import sys
+sys.path[:0] = {path!r}
+from ansible_collections.postmaster.mail.plugins.module_utils import _queue_files as files
+data = open("{spool}/incoming/" + sys.argv[-1], "rb").read()
+sys.stdout.buffer.write(files.read_postfix("x", data).content)
+"""
+SMTPCTL = """#!/bin/sh
+echo "$@" >>{log}
+case $1 in
+  discover) echo "$(ls {spool}/queue/*/$2 | grep -vc message) envelopes discovered" ;;
+  show) cat {log}.queue 2>/dev/null ;;
+esac
+"""
+SENDMAIL = """#!/bin/sh
+(echo "$@"; cat) >>{log}.sendmail
+"""
+
+
+class Host:
+    def __init__(self, tmp: Path, monkeypatch):
+        self.tmp, self.log = tmp, tmp / "log"
+        self.postfix = handover.Postfix(str(tmp / "postfix"))
+        self.opensmtpd = handover.OpenSmtpd(str(tmp / "smtpd"), [str(tmp / "smtpd.conf")])
+        for queue in ("incoming", "active", "deferred/A", "defer/A", "bounce", "hold", "maildrop", "corrupt"):
+            (tmp / "postfix" / queue).mkdir(parents=True)
+        for queue in ("incoming", "queue", "offline"):
+            (tmp / "smtpd" / queue).mkdir(parents=True)
+        self.script("postcat", POSTCAT.format(python=sys.executable, path=sys.path, spool=tmp / "postfix"))
+        self.script("postqueue", "#!/bin/sh\n")
+        self.script("smtpctl", SMTPCTL.format(log=self.log, spool=tmp / "smtpd"))
+        self.script("sendmail", SENDMAIL.format(log=self.log))
+        monkeypatch.setenv("PATH", f"{tmp / 'bin'}:/usr/bin:/bin")
+
+    def script(self, name: str, text: str) -> None:
+        path = self.tmp / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def in_postfix(self, queue: str, name: str, whole: bool = True, **changes) -> Path:
+        given = {"id": name, "sender": "me@example.org", "recipients": RECIPIENTS, "content": b"Subject: x\n\n.\n", "arrived": 7, **changes}
+        path = self.tmp / "postfix" / queue / name
+        path.write_bytes(files.write_postfix(files.Message(**given), "x", {**DELIVERY, "system": {"root": ["root@example.org"]}}))
+        path.chmod(0o700 if whole else 0o600)
+        return path
+
+    def in_opensmtpd(self, msgid: str, *more: str, content: bytes = b"Subject: x\n\n.\n") -> Path:
+        folder = self.tmp / "smtpd/queue" / msgid[:2] / msgid
+        folder.mkdir(parents=True)
+        message = files.Message(msgid, "me@example.org", RECIPIENTS, content, 1700000000)
+        for name, data in files.write_opensmtpd(message, msgid, DELIVERY).items():
+            (folder / name).write_bytes(data)
+        for number, text in enumerate(more):
+            (folder / f"{msgid}0000000{number}").write_text(text)
+        (folder / "message").write_bytes(content)
+        return folder
+
+    def to_opensmtpd(self, check: bool = False):
+        return handover.handover(self.postfix, self.opensmtpd, DELIVERY, check)
+
+    def to_postfix(self, check: bool = False):
+        return handover.handover(self.opensmtpd, self.postfix, DELIVERY, check)
+
+    def left(self, *folders: str) -> list[str]:
+        return sorted(str(path.relative_to(self.tmp)) for folder in folders for path in (self.tmp / folder).rglob("*") if path.is_file())
+
+
+@pytest.fixture
+def host(tmp_path, monkeypatch):
+    return Host(tmp_path, monkeypatch)
+
+
+def test_from_postfix_to_opensmtpd(host):
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    (host.tmp / "postfix/defer/A/4jXRdeferred").write_text("why")
+    host.in_postfix("active", "4jXRactive0", sender="")
+    assert [one["id"] for one in host.to_opensmtpd(check=True)["carried"]] == ["4jXRactive0", "4jXRdeferred"]
+    assert host.left("smtpd") == []
+    result = host.to_opensmtpd()
+    assert result["kept"] == []
+    assert host.left("postfix") == []
+    assert len(host.left("smtpd")) == 6
+    for one in result["carried"]:
+        folder = host.tmp / "smtpd/queue" / one["new_id"][:2] / one["new_id"]
+        assert (folder / "message").read_bytes() == b"Subject: x\n\n.\n"
+        assert stat.S_IMODE((folder / "message").stat().st_mode) == 0o600
+        assert f"discover {one['new_id']}" in host.log.read_text()
+    assert host.to_opensmtpd() == {"carried": [], "kept": []}
+
+
+def test_from_opensmtpd_to_postfix(host):
+    host.in_opensmtpd("0a0b0c0d", content=b"Subject: \xe4\n\n" + b"x" * 5000 + b"\n")
+    host.in_opensmtpd("0a0b0c0e")
+    result = host.to_postfix()
+    assert result["kept"] == []
+    assert host.left("smtpd") == [] and not any((host.tmp / "smtpd/queue").iterdir())
+    for one in result["carried"]:
+        path = host.tmp / "postfix/incoming" / one["new_id"]
+        # The name is the inode, as Postfix wants it, and the file is whole.
+        assert one["new_id"] == f"00000{path.stat().st_ino:X}" and stat.S_IMODE(path.stat().st_mode) == 0o700
+        found = files.read_postfix("x", path.read_bytes())
+        assert found.recipients == tuple(sorted(RECIPIENTS, key=lambda recipient: found.recipients.index(recipient)))
+        assert found.attributes["handed_over_from"] == f"opensmtpd/{one['id']}"
+
+
+@pytest.mark.parametrize("moment", ["_remove", "_discover", "_sync"])
+def test_killed_on_the_way_to_opensmtpd(host, monkeypatch, moment):
+    host.in_postfix("deferred/A", "4jXRdeferred")
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(handover.OpenSmtpd if moment == "_discover" else handover, moment, killed)
+        host.to_opensmtpd()
+    assert host.left("postfix") == ["postfix/deferred/A/4jXRdeferred"]
+    result = host.to_opensmtpd()
+    assert len(result["carried"]) == 1 and host.left("postfix") == []
+    assert len(host.left("smtpd/queue")) == 3 and host.left("smtpd/incoming") == []
+
+
+@pytest.mark.parametrize("moment", ["_remove", "_run", "chmod"])
+def test_killed_on_the_way_to_postfix(host, monkeypatch, moment):
+    host.in_opensmtpd("0a0b0c0d")
+
+    def killed(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(handover.os if moment == "chmod" else handover, moment, killed)
+        host.to_postfix()
+    assert len(host.left("smtpd")) == 3
+    result = host.to_postfix()
+    assert len(result["carried"]) == 1 and host.left("smtpd") == []
+    assert len(host.left("postfix")) == 1
+
+
+def test_what_stays(host):
+    held = host.in_postfix("hold", "4jXRhold00")
+    host.in_postfix("incoming", "4jXRhalf00", whole=False)  # nobody was told that it is taken
+    host.in_postfix("deferred/A", "4jXRbounce")
+    (host.tmp / "postfix/bounce/4jXRbounce").write_text("x")
+    host.in_postfix("deferred/A", "4jXRdamage").write_bytes(b"C")
+    host.in_postfix("deferred/A", "4jXRnobody", recipients=())
+    joe = host.in_postfix("deferred/A", "4jXRjoe000", recipients=(files.Recipient("joe@mail.example.net", "x"),))
+    joe.write_bytes(joe.read_bytes().replace(b"joe@mail.example.net", b"joe@mail.example.org"))
+    before = host.left("postfix")
+    result = host.to_opensmtpd()
+    assert result["carried"] == [] and host.left("postfix") == before and host.left("smtpd") == []
+    assert {one["id"]: one["reason"] for one in result["kept"]} == {
+        "4jXRhold00": "it was put on hold",
+        "4jXRbounce": "its sender has not been told yet of a recipient that refused it",
+        "4jXRdamage": "the queue file ends in the middle of a record",
+        "4jXRnobody": "it has no recipient left",
+        "4jXRjoe000": "recipient 'joe@mail.example.org' is a name of this host that nobody has",
+    }
+    assert result["kept"][-1]["path"] == str(held)
+    assert result["kept"][-1]["recipients"] == ["me@example.org", "x@y.test"]
+
+
+def test_what_stays_at_opensmtpd(host):
+    bounce = "version: 3\ntype: bounce\nsender: me@example.org\nrcpt: x@y.test\ndest: x@y.test\nctime: 1\n"
+    folder = host.in_opensmtpd("0a0b0c0d", bounce, "\x00encrypted")
+    result = host.to_postfix()
+    assert [one["id"] for one in result["carried"]] == ["0a0b0c0d"]
+    assert sorted(one["reason"] for one in result["kept"]) == [
+        "it is a bounce that smtpd has not written yet", "its envelope is encrypted, or damaged",
+    ]  # fmt: skip
+    assert sorted(path.name for path in folder.iterdir()) == ["0a0b0c0d00000000", "0a0b0c0d00000001", "message"]
+
+
+@pytest.mark.parametrize("answer", ["echo smtpd does not run; exit 1", "echo 0 envelopes discovered"])
+def test_a_server_that_does_not_do_its_part_stops_the_handover(host, answer):
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    before = host.left("postfix")
+    host.script("smtpctl", f"#!/bin/sh\n{answer}\n")
+    with pytest.raises(handover.StuckError) as caught:
+        host.to_opensmtpd()
+    assert "what is left stays where it is" in str(caught.value) and host.left("postfix") == before
+    host.script("smtpctl", SMTPCTL.format(log=host.log, spool=host.tmp / "smtpd"))
+    assert len(host.to_opensmtpd()["carried"]) == 1 and len(host.left("smtpd")) == 3
+
+
+def test_what_postfix_reads_otherwise_stays(host):
+    folder = host.in_opensmtpd("0a0b0c0d")
+    host.script("postcat", "#!/bin/sh\necho something else\n")
+    result = host.to_postfix()
+    assert result["kept"][0]["reason"] == "Postfix does not understand it: it reads another text"
+    assert len(list(folder.iterdir())) == 3 and host.left("postfix") == []
+
+
+def test_a_server_that_is_not_installed_stops_the_handover(host, monkeypatch):
+    host.in_opensmtpd("0a0b0c0d")
+    with monkeypatch.context() as patch, pytest.raises(handover.StuckError) as caught:
+        patch.setattr(handover.shutil, "which", lambda *_arguments, **_options: None)
+        host.to_postfix()
+    assert str(caught.value) == "'postcat' is not installed on this host; what is left stays where it is"
+    assert len(host.left("smtpd")) == 3
+    assert len(host.to_postfix()["carried"]) == 1 and len(host.left("postfix")) == 1
+
+
+def test_compressed_queues(host):
+    folder = host.in_opensmtpd("0a0b0c0d")
+    for path in folder.iterdir():
+        path.write_bytes(gzip.compress(path.read_bytes()))
+    assert len(host.to_postfix()["carried"]) == 1
+
+
+def test_a_queue_that_only_smtpd_can_write_takes_nothing_over(host):
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    (host.tmp / "smtpd.conf").write_text('srs key "x"\nqueue encryption "0123456789abcdef0123456789abcdef"\n')
+    reason = host.to_opensmtpd()["kept"][0]["reason"]
+    assert reason == f"{host.tmp}/smtpd.conf asks for queue encryption, which only smtpd itself can write"
+    assert len(host.left("postfix")) == 1 and host.left("smtpd") == []
+
+
+def test_what_was_not_taken_in_yet_is_submitted_again(host):
+    host.in_postfix("maildrop", "4jXRdrop00", sender="")
+    (host.tmp / "smtpd/offline/1.abc").write_bytes(b"-f|me@example.org|x@y.test\nSubject: y\n\ny\n")
+    assert len(host.to_opensmtpd()["carried"]) == len(host.to_postfix()["carried"]) == 1
+    text = (host.tmp / "log.sendmail").read_text()
+    assert text == "-i -f <> -- me@example.org x@y.test\nSubject: x\n\n.\n-f me@example.org x@y.test\nSubject: y\n\ny\n"
+    assert host.left("smtpd", "postfix") == []
+
+
+def test_a_number_that_is_taken_by_another_message(host):
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    first = files.message_id("postfix/4jXRdeferred")
+    host.in_opensmtpd(first)
+    result = host.to_opensmtpd()
+    assert result["carried"][0]["new_id"] == files.message_id("postfix/4jXRdeferred", 1)
+
+
+def test_stopping(host, monkeypatch):
+    stopped = host.tmp / "stopped"
+    assert handover.stop(host.postfix, ["touch", str(stopped)], 1) is True and stopped.exists()
+    with open(host.in_postfix("active", "4jXRactive0"), "rb"):
+        assert handover.stop(host.postfix, ["true"], 0.3) is False
+    assert handover.stop(host.postfix, ["true"], 0.3) is True
+    (host.tmp / "log.queue").write_text("1|local|mta||a@b|c@d|c@d|1|1|0|0|inflight|3|\n")
+    assert handover.stop(host.opensmtpd, ["true"], 0.3) is False
+    (host.tmp / "log.queue").write_text("")
+    assert handover.stop(host.opensmtpd, ["true"], 0.3) is True
+    with pytest.raises(MailError) as caught:
+        handover.stop(host.opensmtpd, ["sh", "-c", "echo no >&2; exit 4"], 1)
+    assert str(caught.value) == "`sh -c echo no >&2; exit 4` ended with 4: no"

@@ -1,0 +1,59 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from dkim_runner import Runner
+
+run = Runner()
+
+DELIVERY = {"fqdn": "mail.example.org", "domains": [], "mailboxes": [], "aliases": {}, "system": {}}
+
+
+def module(check=False, **options):
+    return run("mail_handover", options, check)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": "postfix"}, "state is handed_over but all of the following are missing: target, delivery"),
+        ({"source": "postfix", "state": "stopped"}, "state is stopped but all of the following are missing: stop"),
+        ({"source": "postfix", "target": "postfix", "delivery": DELIVERY},
+         "target 'postfix' is the source: there is nobody to hand over to"),
+        ({"source": "postfix", "target": "opensmtpd", "delivery": DELIVERY}, "delivery lacks mail_user"),
+        ({"source": "opensmtpd", "target": "postfix", "delivery": {}}, "delivery lacks aliases, domains, fqdn, mailboxes, system"),
+        ({"source": "exim", "target": "postfix", "delivery": {}}, "value of source must be one of: opensmtpd, postfix, got: exim"),
+    ],
+)  # fmt: skip
+def test_errors(options, message):
+    result = module(**options)
+    assert result["failed"] is True and result["msg"] == message
+
+
+def test_nothing_waits_and_what_is_damaged_is_told(tmp_path):
+    spools = {"postfix_spool": str(tmp_path / "postfix"), "opensmtpd_spool": str(tmp_path / "smtpd")}
+    for check in (True, False):
+        result = module(check, source="opensmtpd", target="postfix", delivery=DELIVERY, **spools)
+        assert (result["changed"], result["carried"], result["kept"]) == (False, [], [])
+    held = tmp_path / "postfix/hold/4jXRhold00"
+    (tmp_path / "postfix/incoming").mkdir(parents=True)
+    held.parent.mkdir()
+    held.write_bytes(b"C")
+    held.chmod(0o700)
+    result = module(source="postfix", target="opensmtpd", delivery={**DELIVERY, "mail_user": "vmail"}, **spools)
+    assert result["changed"] is False and result["kept"][0]["id"] == "4jXRhold00"
+    assert result["warnings"] == [
+        "message 4jXRhold00 from <> to unknown recipients stays in the queue of postfix, because it was put on hold. Look at it with "
+        f"`cat -v {held}`; it is delivered if this server comes back"
+    ]
+
+
+def test_stopped(tmp_path):
+    stopped = tmp_path / "stopped"
+    options = {"source": "postfix", "state": "stopped", "stop": ["touch", str(stopped)], "postfix_spool": str(tmp_path)}
+    assert module(True, **options)["changed"] is True and not stopped.exists()
+    result = module(**options)
+    assert (result["changed"], result["quiet"]) == (True, True) and stopped.exists()
