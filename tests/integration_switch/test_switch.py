@@ -365,7 +365,7 @@ def chapter(request, server, tmp_path_factory):
 
 def test_the_run_succeeds(chapter):
     chapter.run.ok()
-    print(f"{chapter.old} to {chapter.mta}: nobody answered for {chapter.stream.gap:.1f} s; {len(chapter.stream.refused)} attempts refused")
+    print(f"{chapter.old} to {chapter.mta}: nobody answered for {chapter.stream.gap:.1f} s; {collections.Counter(chapter.stream.refused).most_common(5)}")
 
 
 def test_what_waited_waits_at_the_new_server(chapter):
@@ -405,7 +405,7 @@ def test_what_was_signed_is_signed_once_and_verifies(chapter):
         results = " ".join(arrived_message.get_all("Authentication-Results"))
         assert "dkim=pass" in results and "dmarc=pass" in results, results
         # The way that it took before is still told, and the new server has not filtered or stamped it again.
-        assert sum(NAME in line.partition(" by ")[2].partition(" ")[0] for line in arrived_message.get_all("Received")) == 1
+        assert sum(f"by {NAME} " in " ".join(line.split()) for line in arrived_message.get_all("Received")) == 1
     stranger = email.message_from_bytes(fetch(YOU, chapter.stranger))
     assert stranger["DKIM-Signature"] is None
 
@@ -489,15 +489,15 @@ def test_a_killed_handover_goes_on_and_loses_nothing(server, mta):
             submitted.append(token)
     command = KILL.format(list=QUEUED.format(**MAILER[old]), enough=COUNT - 15)
     killer = subprocess.Popen(ssh(ADDRESS, command), stdout=subprocess.PIPE, text=True)
-    killed = Run(mta, "--tags", "mta")
+    killed = Run(mta)
     assert killer.communicate(timeout=90)[0].strip() == "killed"
     assert killed.status != 0
     left, taken = queued(old), queued(mta)
     assert 0 < len(left) < COUNT
     assert len(left) + len(taken) >= COUNT
-    again = Run(mta, "--tags", "mta").ok()
+    again = Run(mta).ok()
     assert again.changed
     assert queued(old) == []
     receiver(True)
     assert arrived(BIG, submitted, mta) == dict.fromkeys(submitted, 1)
-    assert Run(mta, "--tags", "mta").ok().changed == []
+    assert Run(mta).ok().changed == []
