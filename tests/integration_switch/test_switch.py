@@ -365,7 +365,8 @@ def chapter(request, server, tmp_path_factory):
 
 def test_the_run_succeeds(chapter):
     chapter.run.ok()
-    print(f"{chapter.old} to {chapter.mta}: nobody answered for {chapter.stream.gap:.1f} s; {collections.Counter(chapter.stream.refused).most_common(5)}")
+    refused = collections.Counter(chapter.stream.refused).most_common(5)
+    print(f"{chapter.old} to {chapter.mta}: nothing was taken for {chapter.stream.gap:.1f} s; {refused}")
 
 
 def test_what_waited_waits_at_the_new_server(chapter):
