@@ -74,7 +74,15 @@ EXAMPLES = r"""
   postmaster.mail.mail_handover:
     source: postfix
     target: opensmtpd
-    delivery: "{{ delivery }}"
+    delivery:
+      fqdn: mail.example.org
+      domains: [example.org]
+      mailboxes: [me@example.org]
+      aliases:
+        sales@example.org: [me@example.org]
+      system:
+        root: [me@example.org]
+      mail_user: vmail
 """
 
 RETURN = r"""
