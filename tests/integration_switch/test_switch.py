@@ -425,7 +425,8 @@ def test_the_old_server_is_off_and_its_configuration_gone(chapter):
     enabled = on_host(f"systemctl is-enabled {chapter.old} 2>/dev/null", check=False).strip()
     assert enabled in ("", "disabled", "not-found", "masked")
     assert on_host(f"systemctl is-active {chapter.old}", check=False).strip() == "inactive"
-    assert on_host("systemctl is-active postsrsd", check=False).strip() == ("inactive" if chapter.mta == "opensmtpd" else "active")
+    if chapter.mta == "opensmtpd":
+        assert on_host("systemctl is-active postsrsd", check=False).strip() == "inactive"
     originals = {"/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/smtpd.conf"}
     left = on_host(f"ls -d {' '.join(chapter.files)} 2>/dev/null", check=False).split()
     assert set(left) <= originals
