@@ -23,6 +23,9 @@ from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, PROXY_POR
 NETNS = pathlib.Path("/run/netns") / NAMESPACE
 GROUP = RUN.name  # our control group, one child per machine
 _LIBC = ctypes.CDLL(None, use_errno=True)
+# How many inotify instances root may have on this machine: every booted one takes some twenty, and the kernel's usual 128 are soon gone.
+_WATCHERS = pathlib.Path("/proc/sys/fs/inotify/max_user_instances")
+_WATCHERS_BEFORE = RUN / "max_user_instances"
 
 
 def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, inside: bool = False,
@@ -226,6 +229,9 @@ def network() -> None:
                 run("ip", *step.split(), inside=True)
         resolv = "".join(f"nameserver {address}\n" for address in (ipv4(2), ipv6(2))) + "options timeout:2 attempts:2\n"
         (RUN / "resolv.conf").write_text(resolv, encoding="ascii")
+        if int(_WATCHERS.read_text(encoding="ascii")) < 1024:
+            _WATCHERS_BEFORE.write_text(_WATCHERS.read_text(encoding="ascii"), encoding="ascii")
+            _WATCHERS.write_text("1024", encoding="ascii")
         _proxy()
 
 
@@ -399,3 +405,6 @@ def remove_network() -> None:
         run("ip", "netns", "del", NAMESPACE)
     for top in _hierarchies():
         _rmdir(top / GROUP)
+    if _WATCHERS_BEFORE.exists():
+        _WATCHERS.write_text(_WATCHERS_BEFORE.read_text(encoding="ascii"), encoding="ascii")
+        _WATCHERS_BEFORE.unlink()
