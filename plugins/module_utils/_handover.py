@@ -195,7 +195,7 @@ class Postfix:
         folder = os.path.join(self.spool, "incoming")
         uid, gid = _owner(folder)
         data = files.write_postfix(message, origin, delivery)
-        draft = os.path.join(folder, f".postmaster-mail-{os.getpid()}")
+        draft = os.path.join(folder, ".postmaster-mail")  # one name, so that what a killed run has left goes
         with contextlib.suppress(FileNotFoundError):
             os.unlink(draft)
         _write(draft, data, uid, gid)

@@ -149,7 +149,7 @@ def test_killed_on_the_way_to_opensmtpd(host, monkeypatch, moment):
     assert len(host.left("smtpd/queue")) == 3 and host.left("smtpd/incoming") == []
 
 
-@pytest.mark.parametrize("moment", ["_remove", "_run", "chmod"])
+@pytest.mark.parametrize("moment", ["_remove", "_run", "chmod", "rename"])
 def test_killed_on_the_way_to_postfix(host, monkeypatch, moment):
     host.in_opensmtpd("0a0b0c0d")
 
@@ -157,7 +157,8 @@ def test_killed_on_the_way_to_postfix(host, monkeypatch, moment):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(handover.os if moment == "chmod" else handover, moment, killed)
+        patch.setattr(handover.os, "getpid", lambda: 1)  # the next run is another process
+        patch.setattr(handover.os if hasattr(handover.os, moment) else handover, moment, killed)
         host.to_postfix()
     assert len(host.left("smtpd")) == 3
     result = host.to_postfix()
