@@ -481,7 +481,7 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
                 problems.add(f"mail_certificates.{key} is needed by mail_certificates.method 'files'")
     if result["method"] == "acme-dns" and dns["backend"] != "rfc2136":
         problems.add("mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' to answer the challenge (RFC 8555 section 8.4)")
-    reason = _system.impossible_method(os_family, result["method"])
+    reason = _system.impossible(os_family, result["method"])
     if reason:
         problems.add(
             f"mail_certificates.method {result['method']!r} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed"
@@ -537,6 +537,9 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
         "mta": problems.choice(given.get("mta", _system.usual_mta(os_family)), "mail_mta", MTAS),
         "domains": _domains(problems, given.get("domains")),
     }
+    reason = _system.impossible(os_family, model["mta"])
+    if reason:
+        problems.add(f"mail_mta {model['mta']!r} cannot be had on {os_family}: {reason}; use {_system.usual_mta(os_family)}")
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
     postmaster = given.get("postmaster")
     if postmaster:

@@ -13,9 +13,10 @@ from typing import Any
 #: The MTA of a system that brings one along; everywhere else Postfix.
 _OWN_MTA = {"OpenBSD": "opensmtpd"}
 
-#: What a system's certificate client cannot do, and why.
+#: What cannot be had on a system, and why.
 _WITHOUT = {
     ("OpenBSD", "acme-dns"): "acme-client(1) answers challenges over HTTP alone",
+    ("OpenBSD", "postfix"): "what puts it in the place of the system's own smtpd is not built yet",
 }
 
 
@@ -24,9 +25,9 @@ def usual_mta(os_family: str) -> str:
     return _OWN_MTA.get(os_family, "postfix")
 
 
-def impossible_method(os_family: str, method: str) -> str:
-    """Return why a method of getting certificates cannot be had on a system; empty where it can."""
-    return _WITHOUT.get((os_family, method), "")
+def impossible(os_family: str, choice: str) -> str:
+    """Return why an MTA, or a method of getting certificates, cannot be had on a system; empty where it can."""
+    return _WITHOUT.get((os_family, choice), "")
 
 
 def stem(spec: str) -> str:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils._system import impossible_method, missing_packages, stem, usual_mta
+from ansible_collections.postmaster.mail.plugins.module_utils._system import impossible, missing_packages, stem, usual_mta
 
 
 @pytest.mark.parametrize(("family", "mta"), [("OpenBSD", "opensmtpd"), ("Debian", "postfix"), ("", "postfix")])
@@ -51,5 +51,11 @@ def test_without_facts_everything_is_missing():
 
 
 def test_openbsd_cannot_answer_by_dns():
-    assert "HTTP" in impossible_method("OpenBSD", "acme-dns")
-    assert not impossible_method("OpenBSD", "acme-http") and not impossible_method("Debian", "acme-dns")
+    assert "HTTP" in impossible("OpenBSD", "acme-dns")
+    assert not impossible("OpenBSD", "acme-http") and not impossible("Debian", "acme-dns")
+
+
+def test_every_system_can_have_its_usual_mta():
+    assert impossible("OpenBSD", "postfix") and not impossible("Debian", "postfix")
+    for family in ("OpenBSD", "Debian", ""):
+        assert not impossible(family, usual_mta(family))
