@@ -788,6 +788,8 @@ def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> b
             if check:
                 return False
             raise MailError(f"validate: the checker {argv[0]!r} is not installed on this host; nothing has been changed")
+        if check and not all(os.path.exists(filled(path)) for path in checker.get("needs") or ()):
+            return False
         seconds = checker.get("timeout") or 60
         rc, output = _run([program, *argv[1:]], {**environment, "PATH": search, "LC_ALL": "C", **own}, stage, seconds)
         told = rules.mask(output, hidden).replace(stage, tree.dest).strip()

@@ -55,6 +55,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
             "argv": {"type": "list", "elements": "str", "required": True},
             "fail_on": {"type": "list", "elements": "str", "default": []},
             "environment": {"type": "dict", "default": {}},
+            "needs": {"type": "list", "elements": "path", "default": []},
             "timeout": {"type": "int", "default": 60},
         },
     },

@@ -122,6 +122,13 @@ options:
         description: Environment variables to add. Not meant for secrets.
         type: dict
         default: {}
+      needs:
+        description:
+          - Files outside of the tree that the command reads and that something earlier in the play puts there. In check mode the
+            command does not run where one of them does not exist yet.
+        type: list
+        elements: path
+        default: []
       timeout:
         description: After this many seconds the command is stopped, which counts as a refusal.
         type: int
@@ -154,8 +161,8 @@ attributes:
     support: full
   check_mode:
     details:
-      - The checkers run in check mode too, on a stage that is removed afterwards. Where that cannot be, because a checker, a user,
-        a group or the directory does not exist yet, RV(validated) is V(false) and the task does not fail.
+      - The checkers run in check mode too, on a stage that is removed afterwards. Where that cannot be, because a checker, what it needs,
+        a user, a group or the directory does not exist yet, RV(validated) is V(false) and the task does not fail.
 notes:
   - Several renames are not one. A journal lets an error undo the files that were already replaced, and lets the next run of the
     same O(id) finish or undo what a killed run left.

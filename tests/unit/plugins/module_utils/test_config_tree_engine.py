@@ -154,12 +154,16 @@ def test_check_mode_on_a_fresh_host(host: Host) -> None:
     assert result["changed"] and result["validated"] is False
     assert host.run(check=True, validate=[{"argv": ["no-such-checker"]}])["validated"] is False
     assert host.run(check=True, owner="nobody-of-that-name", validate=[sh("true")])["validated"] is False
+    assert host.run(check=True, validate=[{**sh("false"), "needs": [str(host.dest / "made-before")]}])["validated"] is False
+    assert host.run(check=True, validate=[{**sh("true"), "needs": ["/"]}])["validated"] is True
     assert host.snapshot() == {}
     with pytest.raises(MailError, match=r"^this host has no user 'nobody-of-that-name'; nothing has been changed$"):
         host.run(**options)
     with pytest.raises(MailError) as error:
         host.run(validate=[{"argv": ["no-such-checker"]}])
     assert str(error.value) == "validate: the checker 'no-such-checker' is not installed on this host; nothing has been changed"
+    with pytest.raises(MailError, match="refused the staged configuration"):
+        host.run(validate=[{**sh("false"), "needs": ["/no/such/file"]}])
     with pytest.raises(MailError) as error:
         host.run(dest=str(host.dest / "not/yet"))
     assert str(error.value) == f"dest '{host.dest}/not/yet' cannot be made: the directory above it does not exist"
