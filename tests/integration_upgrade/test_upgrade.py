@@ -32,8 +32,9 @@ pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little i
 
 HOSTS = ("mail.upgrade.test", "mail.upgrade-o.test")
 # Services that failed, and what is left of Redis.
-LEFT = """
-systemctl --failed --plain --no-legend dovecot* rspamd* valkey* redis* unbound* fail2ban* certbot* postfix* opensmtpd*
+LEFT = r"""
+systemctl list-units --failed --plain --no-legend 'dovecot*' 'rspamd*' 'valkey*' 'redis*' 'unbound*' \
+  'fail2ban*' 'certbot*' 'postfix*' 'opensmtpd*'
 ls -d /var/lib/redis /etc/redis /etc/systemd/system/redis* 2>/dev/null || true
 """
 # Meanwhile it is out of reach, so that a message waits for it.
