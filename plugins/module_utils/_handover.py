@@ -370,7 +370,7 @@ def stop(source: Queue, command: Sequence[str], patience: float) -> bool:
         except (MailError, OSError):  # it does not run, or is half removed
             quiet = True
         if not quiet:
-            time.sleep(0.1)
+            time.sleep(0.1)  # a queue has no event to wait for
     status, _output, said = _run(command)
     if status not in (0, 5):  # 5: systemd knows no such service
         raise MailError(f"`{' '.join(command)}` ended with {status}: {said}")

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -118,3 +119,22 @@ def call(name: str, main, argv: Sequence[str]) -> int:
         return exc.code
     except BrokenPipeError:
         return 141
+
+
+def detach() -> None:
+    """Go on in the background, as a daemon does."""
+    if os.fork():
+        os._exit(0)
+    os.setsid()
+    null = os.open("/dev/null", os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+
+
+def title(text: str) -> None:
+    """Show ourselves in ps as the real one does."""
+    with open("/proc/self/stat", encoding="ascii") as handle:
+        fields = handle.read().rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    words = text.encode()[:end - start - 1]
+    ctypes.memmove(start, words + b"\0" * (end - start - len(words)), end - start)

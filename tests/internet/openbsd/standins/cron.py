@@ -14,8 +14,7 @@ import subprocess
 import sys
 import time
 
-from standins.common import PATH, Refusal, at, getopt, write
-from standins.httpd import _title
+from standins.common import PATH, Refusal, at, detach, getopt, title, write
 
 _RANGES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
 _FIELDS = ("minute", "hour", "day-of-month", "month", "day-of-week")
@@ -153,13 +152,8 @@ def due(when: list[set[int]], now: time.struct_time) -> bool:
 
 def cron(_argv: list[str]) -> int:
     """Run all tables' jobs, every minute."""
-    if os.fork():
-        os._exit(0)
-    os.setsid()
-    null = os.open("/dev/null", os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    _title("cron: running")
+    detach()
+    title("cron: running")
     read: dict[str, tuple[float, list]] = {}
     running: dict[tuple[str, str], subprocess.Popen] = {}
     while True:

@@ -6,11 +6,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import fnmatch
 import http.server
-import os
 import posixpath
 import re
 import signal
@@ -21,7 +19,7 @@ import sys
 import threading
 import urllib.parse
 
-from standins.common import Refusal, at, getopt, need_root
+from standins.common import Refusal, at, detach, getopt, need_root, title
 from standins.lexer import Parser, load
 
 _USAGE = "usage: httpd [-dnv] [-D macro=value] [-f file]"
@@ -328,15 +326,6 @@ def _context(server: Server) -> ssl.SSLContext | None:
         return None
 
 
-def _title(text: str) -> None:
-    """Show ourselves in ps as the real one does."""
-    with open("/proc/self/stat", encoding="ascii") as handle:
-        fields = handle.read().rpartition(")")[2].split()
-    start, end = int(fields[45]), int(fields[46])
-    words = text.encode()[:end - start - 1]
-    ctypes.memmove(start, words + b"\0" * (end - start - len(words)), end - start)
-
-
 def _bind(grammar: Grammar) -> list[_Listener]:
     listeners, seen = [], set()
     for server in grammar.servers:
@@ -379,13 +368,8 @@ def httpd(argv: list[str]) -> int:
     except OSError as exc:
         raise Refusal(f"httpd: cannot listen: {exc.strerror}") from None
     if "d" not in options:
-        if os.fork():
-            os._exit(0)
-        os.setsid()
-        null = os.open("/dev/null", os.O_RDWR)
-        for number in (0, 1, 2):
-            os.dup2(null, number)
-    _title("httpd: parent")
+        detach()
+    title("httpd: parent")
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM, signal.SIGINT})
     _serve(listeners)
     while signal.sigwait({signal.SIGHUP, signal.SIGTERM, signal.SIGINT}) == signal.SIGHUP:

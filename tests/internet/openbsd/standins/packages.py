@@ -61,15 +61,11 @@ def installed() -> list[Package]:
     return found
 
 
-def _options(argv: list[str], letters: str, usage: str) -> tuple[dict[str, list[str]], list[str]]:
-    return getopt(argv, letters, usage)
-
-
 def pkg_add(argv: list[str]) -> int:
     """Install packages, and what they depend on."""
     usage = ("Usage: pkg_add [-acdfIimnqrsUuVvxz] [-A arch] [-B pkg-destdir] [-D name[=value]]\n"
              "[-L localbase] [-l file] [-P type] [-Q quick-destdir] pkg-name ...")
-    options, names = _options(argv, "acdfIimnqrsUuVvxzA:B:D:hL:l:P:Q:", usage)
+    options, names = getopt(argv, "acdfIimnqrsUuVvxzA:B:D:hL:l:P:Q:", usage)
     if "h" in options:
         print(usage)
         return 0
@@ -238,7 +234,7 @@ def pkg_info(argv: list[str]) -> int:
     """Show packages."""
     usage = ("Usage: pkg_info [-AaCcdfIiKLMmPpqRSstUVvxz] [-E filename] [-e pkg-name] [-l str]\n"
              "[-Q query] [pkg-name ...]")
-    options, names = _options(argv, "AaCcdD:E:e:fhIiKLl:MmPpQ:qRr:SstUVvxz", usage)
+    options, names = getopt(argv, "AaCcdD:E:e:fhIiKLl:MmPpQ:qRr:SstUVvxz", usage)
     if "h" in options:
         print(usage)
         return 0
@@ -293,7 +289,7 @@ def _entry(package: Package) -> dict:
 def pkg_delete(argv: list[str]) -> int:
     """Remove packages; users, groups and what was written since stay."""
     usage = "Usage: pkg_delete [-aciImnqsVvXx] [-B pkg-destdir] [-D name[=value]] pkg-name ..."
-    options, names = _options(argv, "aciImnqsVvXxhB:D:", usage)
+    options, names = getopt(argv, "aciImnqsVvXxhB:D:", usage)
     if "h" in options:
         print(usage)
         return 0
