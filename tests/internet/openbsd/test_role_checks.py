@@ -15,7 +15,7 @@ import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
 VARIABLES = HERE.parents[2] / "roles/protection/vars/main.yml"
-PFCTL = f"""#!{sys.executable}
+PFCTL = f"""#!{sys.executable} -B
 import sys
 sys.path.insert(0, {str(HERE)!r})
 from standins import common, pf
