@@ -140,6 +140,18 @@ def run(params: Mapping[str, Any], check_mode: bool, module: Any = None) -> dict
     return run_.publish(batch)
 
 
+def outcome(params: Mapping[str, Any], check_mode: bool, module: Any = None) -> dict[str, Any]:
+    """Like C(run), and return what a module exits with: ``failed`` and ``msg`` where something is wrong."""
+    try:
+        result = run(params, check_mode, module)
+    except MailError as exc:
+        return {"failed": True, "msg": str(exc)}
+    errors = result.pop("errors")
+    if errors:
+        result.update(failed=True, msg="; ".join(errors))
+    return result
+
+
 class _Run:
     def __init__(self, params: Mapping[str, Any], check_mode: bool, nameservers: Sequence[str]) -> None:
         self.params = params

@@ -241,12 +241,9 @@ served:
       type: str
 """
 
-from typing import Any
-
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_engine
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 
 def main() -> None:
@@ -255,15 +252,11 @@ def main() -> None:
     )
     if not _dns_ask.HAS_DNSPYTHON and _dns_engine.needs_dnspython(module.params):
         module.fail_json(msg=missing_required_lib("dnspython"), exception=_dns_ask.DNSPYTHON_TRACEBACK)
-    try:
-        result: dict[str, Any] = _dns_engine.run(module.params, module.check_mode, module)
-    except MailError as exc:
-        module.fail_json(msg=str(exc))
-    for warning in result.pop("warnings"):
+    result = _dns_engine.outcome(module.params, module.check_mode, module)
+    for warning in result.pop("warnings", ()):
         module.warn(warning)
-    errors = result.pop("errors")
-    if errors:
-        module.fail_json(msg="; ".join(errors), **result)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 

@@ -247,6 +247,9 @@ summary:
 """
 
 import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -294,39 +297,55 @@ async def look(
     return answers, greetings
 
 
-def main() -> None:
-    module = AnsibleModule(
-        argument_spec={
-            "addresses": {"type": "list", "elements": "str", "required": True},
-            "hostname": {"type": "str"},
-            "domains": {"type": "list", "elements": "str", "default": []},
-            "check_banner": {"type": "bool", "default": False},
-            "smtp_port": {"type": "int", "default": 25},
-            "dnsbls": {"type": "list", "elements": "str", "default": []},
-            "nameservers": {"type": "list", "elements": "str"},
-            "nameserver_port": {"type": "int", "default": 53},
-            "timeout": {"type": "float", "default": 5.0},
-            "lifetime": {"type": "float", "default": 20.0},
-            "fail_on": {"type": "list", "elements": "str", "default": ["fail"], "choices": list(_rdns.FAIL_ON)},
-        },
-        supports_check_mode=True,
-    )
-    if not HAS_DNSPYTHON:
-        module.fail_json(msg=missing_required_lib("dnspython >= 2.3"), exception=DNSPYTHON_IMPORT_ERROR)
-    options = module.params
+ARGUMENT_SPEC = {
+    "addresses": {"type": "list", "elements": "str", "required": True},
+    "hostname": {"type": "str"},
+    "domains": {"type": "list", "elements": "str", "default": []},
+    "check_banner": {"type": "bool", "default": False},
+    "smtp_port": {"type": "int", "default": 25},
+    "dnsbls": {"type": "list", "elements": "str", "default": []},
+    "nameservers": {"type": "list", "elements": "str"},
+    "nameserver_port": {"type": "int", "default": 53},
+    "timeout": {"type": "float", "default": 5.0},
+    "lifetime": {"type": "float", "default": 20.0},
+    "fail_on": {"type": "list", "elements": "str", "default": ["fail"], "choices": list(_rdns.FAIL_ON)},
+}
+
+
+def secrets(options: Mapping[str, Any]) -> set[str]:
+    """The access keys in the names of DNS lists; a name that is none is for C(verify) to refuse."""
+    found = {""}
+    for value in options["dnsbls"]:
+        with contextlib.suppress(MailError):
+            found.add(_dnsbl.secret_label(_dnsbl.zone_name(value, "dnsbls")))
+    return found - {""}
+
+
+def verify(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Do what the options of the module say and return its result; C(failed) in it says so."""
     try:
         plan = _rdns.plan(options["addresses"], options["hostname"], options["domains"], options["check_banner"], options["dnsbls"])
-        module.no_log_values.update(filter(None, map(_dnsbl.secret_label, plan.dnsbls)))
         answers, greetings = asyncio.run(
             look(plan, options["nameservers"], options["nameserver_port"], options["timeout"], options["lifetime"], options["smtp_port"])
         )
     except MailError as exc:
-        module.fail_json(msg=str(exc), checks=[], summary=_rdns.summary([]))
+        return {"changed": False, "failed": True, "msg": str(exc), "checks": [], "summary": _rdns.summary([])}
     checks = _rdns.judge(plan, answers, greetings)
     failing = _rdns.failing(checks, options["fail_on"])
     result = {"changed": False, "checks": checks, "summary": _rdns.summary(checks)}
     if failing:
-        module.fail_json(msg=f"{len(failing)} of {len(checks)} checks failed:\n{_rdns.report(failing)}", **result)
+        result.update(failed=True, msg=f"{len(failing)} of {len(checks)} checks failed:\n{_rdns.report(failing)}")
+    return result
+
+
+def main() -> None:
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    if not HAS_DNSPYTHON:
+        module.fail_json(msg=missing_required_lib("dnspython >= 2.3"), exception=DNSPYTHON_IMPORT_ERROR)
+    module.no_log_values.update(secrets(module.params))
+    result = verify(module.params)
+    if result.pop("failed", False):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 
