@@ -431,10 +431,14 @@ def test_a_name_that_the_world_does_not_believe_stops_the_run():
     update(zone, [f"update delete {reverse} PTR", f"update add {reverse} 10 PTR customer-41.provider.example."], "reverse_key")
     try:
         run = Run()
+        warned = Run("--tags=identity", identity_preflight="warn").ok()
+        silent = Run("--tags=identity", identity_preflight="skip").ok()
     finally:
         update(zone, [f"update delete {reverse} PTR", f"update add {reverse} 10 PTR {HOST}."], "reverse_key")
     assert run.status != 0
     assert "customer-41.provider.example" in run.words
+    assert "customer-41.provider.example" in warned.words
+    assert "customer-41.provider.example" not in silent.words
     assert run.changed == []
     assert on_host(STATE) == before
 
