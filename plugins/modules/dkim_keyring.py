@@ -14,6 +14,7 @@ description:
     domains are one task, however many they are.
   - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt), or one that
     O(dkimproxy) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
+  - The copy of an Ed25519 key in PEM is its seed, the form that every Rspamd signs with. Such a key in O(directory) is told by a warning.
   - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
     newest modification time counts, and of equally old ones the greatest selector. So a O(default_selector) that is made of the
     date names new keys only. A selector that is found this way is one label; one with dots must be given.
@@ -361,6 +362,11 @@ def keyring(module: AnsibleModule) -> dict:
                 after[step.path] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
             if step.action == "copy":
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
+            elif step.action == "keep" and _dkim_key.silent(facts):
+                module.warn(
+                    f"{member.domain}: the key {step.path} is Ed25519 in PEM, and Rspamd before 3.13.2 signs nothing with it, without a "
+                    "word: write it as a seed, with postmaster.mail.dkim_keypair and format=seed"
+                )
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
             keys[member.domain] = _described(member, facts, in_use, path_of)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import stat
 import subprocess
@@ -284,3 +285,27 @@ def test_a_configuration_of_dkimproxy_that_makes_no_sense_changes_nothing(argume
         Path(path).write_text(text)
     failed = run("dkim_keyring", {**arguments, "dkimproxy": [path]})
     assert failed["msg"] == error.format(tmp=tmp_path) and not os.path.exists(arguments["directory"])
+
+
+def test_an_ed25519_key_in_pem_is_adopted_in_the_form_that_every_rspamd_signs_with(arguments, tmp_path):
+    """With the PEM, Rspamd before 3.13.2 sends mail unsigned without a word."""
+    source = tmp_path / "old/example.org/ed.private"
+    source.parent.mkdir(parents=True)
+    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(source)], check=True)
+    pem = source.read_bytes()
+    public = subprocess.run(["openssl", "pkey", "-in", str(source), "-pubout", "-outform", "DER"], capture_output=True, check=True).stdout
+    arguments["domains"] = {"example.org": {}}
+    foreseen = run("dkim_keyring", arguments, check=True)["keys"]["example.org"]
+    done = run("dkim_keyring", arguments)
+    told = done["keys"]["example.org"]
+    assert (told["selector"], told["format"], told["origin"]) == ("ed", "seed", "adopted") == tuple(
+        foreseen[name] for name in ("selector", "format", "origin"))
+    written = Path(told["path"])
+    assert len(base64.b64decode(written.read_bytes().strip(), validate=True)) == 32 and source.read_bytes() == pem
+    assert f"p={base64.b64encode(public[-32:]).decode()}" in told["value"]
+    assert not run("dkim_keyring", arguments)["changed"]
+    # One that is in place already stays as it is, and is named.
+    written.write_bytes(pem)
+    kept = run("dkim_keyring", arguments)
+    assert written.read_bytes() == pem and not kept["changed"]
+    assert any("Rspamd before 3.13.2 signs nothing" in words and str(written) in words for words in kept["warnings"])
