@@ -23,7 +23,8 @@ TOP = "usr/lib/simulation"
 RELEASES = ("7.8", "7.9", "8.0")
 # Real programs behind the stand-ins: kept in a store until pkg_add puts them in place.
 _STORED = ("dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-pop3d", "dovecot-managesieved", "dovecot-sieve", "rspamd",
-           "redis-server", "redis-tools", "opensmtpd-filter-rspamd", "opensmtpd-filter-senderscore", "opensmtpd-filter-dkimsign", "curl")
+           "redis-server", "redis-tools", "opensmtpd-filter-rspamd", "opensmtpd-filter-senderscore", "opensmtpd-filter-dkimsign", "curl",
+           "postfix")
 # Of OpenBSD's base system, or behind a stand-in.
 _BASE = ("mksh", "opendoas", "rsyslog", "unbound", "python3-acme", "python3-dnspython")
 _BUILD = ("bison", "gcc", "libc6-dev", "libevent-dev", "libssl-dev", "make", "patchelf", "zlib1g-dev")
@@ -212,14 +213,6 @@ def _smtpd(root: pathlib.Path, workshop: pathlib.Path) -> None:
     control = root / "usr/sbin/smtpctl"
     os.chown(control, 0, 103)
     control.chmod(0o2555)
-    for name in ("sendmail", "makemap", "send-mail"):
-        link = root / "usr/sbin" / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("smtpctl")
-    for name in ("mailq", "newaliases"):
-        link = root / "usr/bin" / name
-        link.unlink(missing_ok=True)
-        link.symlink_to("/usr/sbin/smtpctl")
     for path in (made / "usr/local/libexec/smtpd").iterdir():
         if not path.name.startswith("mail."):
             continue

@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable
 
 import pytest
-from standins import common, packages, rc, releases, users
+from standins import common, mailwrapper, packages, postfix, rc, releases, users
 
 HERE = pathlib.Path(__file__).resolve().parent
 Call = Callable[..., tuple[int, str, str]]
@@ -25,7 +25,7 @@ def root(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
     shutil.copytree(HERE / "rc.d", tmp_path / "etc/rc.d")
     for path in (tmp_path / "etc/rc.d").iterdir():
         path.chmod(0o444 if path.name == "rc.subr" else 0o555)
-    for name in ("dovecot", "redis", "rspamd"):
+    for name in ("dovecot", "postfix", "redis", "rspamd"):
         (tmp_path / "etc/rc.d" / name).unlink()
     monkeypatch.setattr(common, "ROOT", tmp_path)
     store = tmp_path / "simulation"
@@ -50,8 +50,9 @@ def call(root: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call a stand-in as its users do: name, words -> exit code, stdout, stderr."""
     def run(line: str, *words: str) -> tuple[int, str, str]:
         name, *rest = [*line.split(), *words]
-        module = {"pkg": packages, "rcc": rc}.get(name[:3], users)
-        code = common.call(name, getattr(module, name), rest)
+        rooms = {"pkg": packages, "rcc": rc, "pos": postfix, "mai": mailwrapper, "mak": mailwrapper, "sen": mailwrapper}
+        module = rooms.get(name[:3], users)
+        code = common.call(name, getattr(module, name.replace("-", "_")), rest)
         output = capsys.readouterr()
         return code, output.out, output.err
     return run
@@ -124,6 +125,26 @@ def test_pkg_delete(root: pathlib.Path, call: Call) -> None:
     assert "_rspamd" in {entry.name for entry in users.load_users()}
 
 
+@pytest.mark.parametrize("line", ["_postfix:*:507:507:daemon:0:0:Somebody:/var/empty:/sbin/nologin",
+                                  "_postfix:*:507:507::0:0:Postfix Daemon:/var/empty:/sbin/nologin",
+                                  "_postfix:*:1000:507:daemon:0:0:Postfix Daemon:/var/empty:/sbin/nologin"])
+def test_a_package_refuses_an_account_that_is_not_its_own(root: pathlib.Path, call: Call, line: str) -> None:
+    with (root / "etc/master.passwd").open("a", encoding="ascii") as handle:
+        handle.write(line + "\n")
+    assert call("pkg_add -I postfix--%stable")[::2] == (1, "user _postfix does not match\n")
+    assert packages.installed() == []
+
+
+def test_a_package_keeps_an_account_that_is_as_it_would_make_it(root: pathlib.Path, call: Call) -> None:
+    call("groupadd -g 507 _postfix")
+    call("useradd -u 507 -g _postfix -d /var/empty -s /sbin/nologin -L daemon -c", "Postfix Daemon", "_postfix")
+    assert call("pkg_add -I postfix--%stable")[::2] == (0, "")
+    assert [entry.name for entry in users.load_users()].count("_postfix") == 1
+    call("pkg_delete -I postfix")
+    (root / "etc/group").write_text((root / "etc/group").read_text(encoding="ascii").replace("_postdrop:*:508:", "_postdrop:*:1001:"))
+    assert call("pkg_add -I postfix--%stable")[2] == "group _postdrop does not match\n"
+
+
 def test_python_is_there_only_after_pkg_add_and_modules_are_packages_too(root: pathlib.Path, call: Call) -> None:
     assert not (root / "usr/local/bin/python3").exists()
     call("pkg_add -I py3-cryptography")
@@ -139,11 +160,70 @@ def test_pkg_add_says_no_to_what_it_does_not_know(call: Call) -> None:
 def test_every_release_has_what_a_mail_server_needs() -> None:
     for number in ("7.8", "7.9", "8.0"):
         available = releases.packages(number)
-        for spec in ("python%3", "rspamd--", "dovecot", "dovecot-pigeonhole", "opensmtpd-filter-rspamd", "opensmtpd-filter-senderscore"):
+        for spec in ("python%3", "rspamd--", "dovecot", "dovecot-pigeonhole", "opensmtpd-filter-rspamd", "opensmtpd-filter-senderscore",
+                     "postfix--%stable"):
             assert packages.resolve(spec, available)
         for package in available:
             assert package.content in ("", *releases.CONTENT)
             assert all(packages.resolve(spec, available) for spec in package.depends)
+
+
+# Postfix, and what mailer.conf decides
+
+def test_postfix_as_it_is_installed(root: pathlib.Path, call: Call) -> None:
+    call("pkg_add -I postfix--%stable")
+    assert {"_postdrop:*:508:"} <= set((root / "etc/group").read_text(encoding="ascii").splitlines())
+    assert "_postdrop" not in {entry.name for entry in users.load_users()}
+    assert "mail_owner = _postfix\n" in (root / "etc/postfix/main.cf").read_text(encoding="ascii")
+    assert oct((root / "var/postfix").stat().st_mode & 0o7777) == "0o700"
+    assert (root / "var/spool/postfix/etc").is_dir()
+    # Neither is it enabled, nor does anybody's sendmail change.
+    assert call("rcctl get postfix status")[0] == 1
+    assert "smtpctl" in (root / "etc/mailer.conf").read_text(encoding="ascii")
+    assert call("pkg_add -I postfix--%snapshot")[2] == (
+        "Can't install postfix-3.12.20260410v1 because of conflicts (postfix-3.11.1p0)\n")
+
+
+def test_postfix_enable_and_disable(root: pathlib.Path, call: Call) -> None:
+    before = (root / "etc/mailer.conf").read_text(encoding="ascii")
+    assert call("postfix-enable") == (0, "can't find /etc/mailer.conf.postfix, postfix not enabled\n", "")
+    call("pkg_add -I postfix--%stable")
+    assert call("postfix-disable") == (1, "can't find /etc/mailer.conf.pre-postfix, postfix not disabled\n", "")
+    assert call("postfix-enable")[0] == 0
+    assert (root / "etc/mailer.conf.pre-postfix").read_text(encoding="ascii") == before
+    assert "mailq\t/usr/local/sbin/sendmail\n" in (root / "etc/mailer.conf").read_text(encoding="ascii")
+    assert not (root / "etc/mailer.conf.postfix").exists()
+    # A second time it does nothing, and says so with the same status.
+    assert call("postfix-enable")[:2] == (0, "can't find /etc/mailer.conf.postfix, postfix not enabled\n")
+    assert call("postfix-disable") == (0, "postfix mailer.conf disabled, old mailer.conf enabled\n", "")
+    assert (root / "etc/mailer.conf").read_text(encoding="ascii") == before
+    call("postfix-enable")
+    assert call("pkg_delete -I postfix")[0] == 0
+    assert (root / "etc/mailer.conf").read_text(encoding="ascii") == before
+    assert not list((root / "etc").glob("mailer.conf.*"))
+
+
+@pytest.mark.parametrize(("text", "line", "code", "complaint"), [
+    (None, "sendmail -bp", 78, "sendmail: cannot open /etc/mailer.conf: No such file or directory\n"),
+    ("mailq /usr/sbin/smtpctl\n", "sendmail -bp", 78, "sendmail: no mapping in /etc/mailer.conf\n"),
+    ("# sendmail /usr/sbin/smtpctl\n", "sendmail", 78, "sendmail: no mapping in /etc/mailer.conf\n"),
+    ("# one\nsendmail\n", "sendmail", 78, "sendmail: cannot parse /etc/mailer.conf at line 2\n"),
+    ("sendmail /nowhere/sendmail\n", "sendmail", 69, "sendmail: cannot execute /nowhere/sendmail: No such file or directory\n"),
+    ("sendmail /nowhere/sendmail\n", "makemap", 78, "makemap: no mapping in /etc/mailer.conf\n"),
+])
+def test_mailwrapper_refuses(root: pathlib.Path, call: Call, text: str | None, line: str, code: int, complaint: str) -> None:
+    (root / "etc/mailer.conf").unlink()
+    if text is not None:
+        (root / "etc/mailer.conf").write_text(text, encoding="ascii")
+    assert call(line) == (code, "", complaint)
+
+
+def test_mailwrapper_becomes_what_mailer_conf_says(root: pathlib.Path, call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    (root / "etc/mailer.conf").write_text("sendmail\t/usr/sbin/smtpctl -x # a comment\n", encoding="ascii")
+    became: list = []
+    monkeypatch.setattr(mailwrapper.os, "execv", lambda path, argv: became.append((path, argv)))
+    call("sendmail -t")
+    assert became == [("/usr/sbin/smtpctl", ["sendmail", "-x", "-t"])]
 
 
 # user(8)

@@ -16,7 +16,12 @@ _WHERE: dict[str, dict[str, tuple[str, ...]]] = {
     "tools": {"/usr/bin": ("stat", "date"), "/usr/sbin": ("syslogd", "unbound", "unbound-checkconf", "unbound-control", "unbound-anchor")},
     "acme_client": {"/usr/sbin": ("acme-client",)}, "httpd": {"/usr/sbin": ("httpd",)}, "pf": {"/sbin": ("pfctl",)},
     "cron": {"/usr/bin": ("crontab",), "/usr/sbin": ("cron",)},
+    "mailwrapper": {"/usr/sbin": ("mailwrapper", "sendmail", "send-mail", "makemap"), "/usr/bin": ("mailq", "newaliases")},
 }
+# Those that pkg_add puts in place.
+_PACKAGED: dict[str, tuple[str, ...]] = {"postfix": ("postfix-enable", "postfix-disable")}
 PATHS: list[str] = [f"{directory}/{name}" for module in _WHERE.values() for directory, names in module.items() for name in names]
 COMMANDS: dict[str, tuple[str, str]] = {
-    name: (module, name.replace("-", "_")) for module, rooms in _WHERE.items() for names in rooms.values() for name in names}
+    name: (module, name.replace("-", "_"))
+    for module, rooms in [*_WHERE.items(), *((module, {"": names}) for module, names in _PACKAGED.items())]
+    for names in rooms.values() for name in names}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fnmatch
 import grp
+import importlib
 import json
 import os
 import pwd
@@ -109,8 +110,6 @@ def _install(package: Package, dry: bool, parents: list[str]) -> None:
     for spec in package.depends:
         _install(resolve(spec, packages(release())), dry, [*parents, package.name])
     if not dry:
-        entry = at(f"{DATABASE}/{package.name}")
-        entry.mkdir(parents=True, exist_ok=True)
         content = CONTENT.get(package.content, Content())
         placed = _place(package, content)
         lines = [f"@name {package.name}", f"@comment pkgpath={package.pkgpath} simulated", *placed]
@@ -130,6 +129,8 @@ def _place(package: Package, content: Content) -> list[str]:
     placed: list[str] = []
     for user in content.users:
         users.system_user(user.name, user.number, user.gecos, user.home, user.login_class)
+    for name, number in content.groups:
+        users.system_group(name, number)
     for path, owner, group, mode in content.directories:
         directory = at(path)
         directory.mkdir(parents=True, exist_ok=True)
@@ -171,7 +172,17 @@ def _place(package: Package, content: Content) -> list[str]:
         placed += [f"/usr/local/bin/python{minor}", *_link("/usr/local/bin/python3", f"python{minor}")]
     for pattern in content.python:
         placed += _link_python(pattern)
+    for path, group in content.setgid.items():
+        if at(path).exists():  # tests have no real programs
+            os.chown(at(path), *_numbers("root", group))
+            at(path).chmod(0o2755)
+    if content.script:
+        placed += _script(content).installed()
     return placed
+
+
+def _script(content: Content):
+    return importlib.import_module(f"standins.{content.script}")
 
 
 def _place_file(source, name: str, content: Content) -> list[str]:
@@ -182,12 +193,13 @@ def _place_file(source, name: str, content: Content) -> list[str]:
                 _copy(source, target.replace("/etc/", "/usr/local/share/examples/", 1))
             return _copy(source, target)
     placed = []
+    put = _link if content.linked else _own
     for prefix, other in content.links.items():
         if name == prefix or (prefix.endswith("/") and name.startswith(prefix)):
-            placed += _link("/" + other + name[len(prefix):], str(source))
+            placed += put("/" + other + name[len(prefix):], str(source))
     # Where the program was compiled to look, besides.
-    if name.startswith(("usr/lib/", "usr/share/rspamd/", "usr/share/dovecot/")):
-        placed += _link("/" + name, str(source))
+    if name.startswith(("usr/lib/", "usr/share/rspamd/", "usr/share/dovecot/")) and not name.startswith(content.unseen):
+        placed += put("/" + name, str(source))
     return placed
 
 
@@ -199,6 +211,13 @@ def _link(path: str, target: str) -> list[str]:
     elif link.exists():
         return []
     link.symlink_to(target)
+    return [path]
+
+
+def _own(path: str, source: str) -> list[str]:
+    target = at(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(source, target)
     return [path]
 
 
@@ -227,6 +246,7 @@ def _numbers(owner: str, group: str) -> tuple[int, int]:
         return pwd.getpwnam(owner).pw_uid, (0 if group == "wheel" else grp.getgrnam(group).gr_gid)
     except KeyError:
         number = next((user.number for content in CONTENT.values() for user in content.users if user.name in (owner, group)), 0)
+        number = next((number for content in CONTENT.values() for name, number in content.groups if name == group), number)
         return (0 if owner == "root" else number), (0 if group == "wheel" else number)
 
 
@@ -321,6 +341,9 @@ def _needed_by(package: Package) -> list[str]:
 
 
 def _remove(package: Package) -> None:
+    content = CONTENT.get(package.content, Content())
+    if content.script:
+        _script(content).removed()
     for path in reversed(_entry(package)["placed"]):
         target = at(path)
         if path.startswith("/etc/") and not path.startswith("/etc/rc.d/"):

@@ -53,12 +53,17 @@ class Content:
     copies: dict[str, str] = dataclasses.field(default_factory=dict)  # configuration: Debian's prefix -> prefix on OpenBSD
     files: tuple[str, ...] = ()  # paths below files/ that belong to it
     users: tuple[User, ...] = ()
+    groups: tuple[tuple[str, int], ...] = ()  # that no user has as their own
     directories: tuple[tuple[str, str, str, int], ...] = ()  # path, owner, group, mode
     rcscripts: tuple[str, ...] = ()
     extra_links: dict[str, str] = dataclasses.field(default_factory=dict)  # path -> target
+    linked: bool = True  # into the store; a program that looks at links finds files instead
+    setgid: dict[str, str] = dataclasses.field(default_factory=dict)  # program -> group
+    unseen: tuple[str, ...] = ()  # prefixes of what is not put where Debian has it
     python: tuple[str, ...] = ()  # names in Debian's dist-packages
     login_class: str = ""  # text of /etc/login.conf.d/STEM
     interpreter: bool = False  # the Python that Ansible is to find
+    script: str = ""  # the module of ours that does what its @exec-add and @unexec-delete do
 
 
 _DOVECOT_LINKS = {
@@ -96,6 +101,16 @@ CONTENT: dict[str, Content] = {
     "python3": Content(interpreter=True),
     "py3-cryptography": Content(python=("cryptography", "_cffi_backend.*", "cryptography-*")),
     "py3-dnspython": Content(python=("dns", "dnspython-*")),
+    "postfix": Content(
+        debs=("postfix",),
+        links={"usr/sbin/": "usr/local/sbin/", "usr/bin/mailq": "usr/local/sbin/mailq", "usr/bin/newaliases": "usr/local/sbin/newaliases",
+               "usr/lib/postfix/sbin/": "usr/local/libexec/postfix/"},
+        copies={"etc/postfix/postfix-files": "etc/postfix/postfix-files"}, files=("etc/postfix/main.cf", "etc/postfix/master.cf"),
+        users=(User("_postfix", 507, "Postfix Daemon", "/var/empty"),), groups=(("_postdrop", 508),),
+        directories=(("/etc/postfix", "root", "wheel", 0o755), ("/etc/postfix/postfix-files.d", "root", "wheel", 0o755)),
+        linked=False, setgid={"/usr/local/sbin/postdrop": "_postdrop", "/usr/local/sbin/postqueue": "_postdrop"},
+        extra_links={f"/usr/local/sbin/postfix-{word}": "/usr/lib/simulation/run" for word in ("enable", "disable")},
+        unseen=("usr/lib/postfix/sbin/", "usr/lib/sendmail", "usr/lib/networkd-dispatcher/"), rcscripts=("postfix",), script="postfix"),
     "curl": Content(debs=("curl",), links={"usr/bin/curl": "usr/local/bin/curl"}),
 }
 
@@ -132,7 +147,8 @@ def packages(release: str) -> list[Package]:
           for name, number, text in (("rspamd", "0.1.8p8", "rspamd integration to the OpenSMTPD daemon"),
                                      ("senderscore", "0.1.2p6", "senderscore integration to the OpenSMTPD daemon"),
                                      ("dkimsign", "0.6p3", "dkim signer integration to the OpenSMTPD daemon"))),
-        *(Package("postfix", number, f"mail/postfix/{branch}", flavour, branched=True, comment="fast, secure sendmail replacement")
+        *(Package("postfix", number, f"mail/postfix/{branch}", flavour, branched=True, content="postfix",
+                  comment="fast, secure sendmail replacement")
           for branch, number in (("stable", "3.11.1p0"), ("stable35", "3.5.25p9v0"), ("snapshot", "3.12.20260410v1"))
           for flavour in ("", "ldap", "mysql", "pgsql", "sasl2")),
         Package("curl", version["curl"], "net/curl", content="curl", comment="transfer files with FTP, HTTP, HTTPS, etc."),

@@ -91,13 +91,27 @@ def save_groups(entries: list[Group]) -> None:
 
 
 def system_user(name: str, number: int, gecos: str, home: str, login_class: str) -> None:
-    """Make the user and the group of a package, as @newuser and @newgroup do."""
+    """Make the user and the group of a package, as @newuser and @newgroup do; one that is there already must be the same."""
+    system_group(name, number)
+    wanted = User(name, _NO_PASSWORD, number, number, login_class, 0, 0, gecos, home, "/sbin/nologin")
     with locked("users"):
-        groups, entries = load_groups(), load_users()
-        if name not in {group.name for group in groups}:
+        entries = load_users()
+        found = next((entry for entry in entries if entry.name == name), None)
+        if found is None:
+            save_users([*entries, wanted])
+        elif dataclasses.replace(found, password=_NO_PASSWORD, change=0, expire=0) != wanted:
+            raise Refusal(f"user {name} does not match")
+
+
+def system_group(name: str, number: int) -> None:
+    """Make a package's group, as @newgroup does."""
+    with locked("users"):
+        groups = load_groups()
+        found = next((group for group in groups if group.name == name), None)
+        if found is None:
             save_groups([*groups, Group(name, number, [])])
-        if name not in {entry.name for entry in entries}:
-            save_users([*entries, User(name, _NO_PASSWORD, number, number, login_class, 0, 0, gecos, home, "/sbin/nologin")])
+        elif found.gid != number:
+            raise Refusal(f"group {name} does not match")
 
 
 def _fail(text: str) -> Refusal:
