@@ -64,7 +64,8 @@ class Waiting:
 
 def _run(argv: Sequence[str], data: bytes | None = None, owner: tuple[int, int] | None = None) -> tuple[int, bytes, str]:
     """Run a command; return its exit status, its output and its errors."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/local/sbin", "/usr/sbin", "/sbin", "/usr/local/bin", "/usr/bin", "/bin"])
+    # OpenBSD's own sendmail is that of the server that is on, the one below /usr/local always Postfix's.
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/local/bin"])
     program = shutil.which(argv[0], path=path)
     if program is None:
         raise StuckError(f"{argv[0]!r} is not installed on this host; what is left stays where it is")
@@ -130,17 +131,21 @@ class Postfix:
                     yield name, os.path.join(folder, name)
 
     def busy(self) -> bool:
-        """Whether a message is being received or delivered this moment."""
+        """Whether a message is being received or delivered this moment.
+
+        Where the system does not show which files are open, as OpenBSD does not, whatever waits for nothing is taken for that.
+        """
         wanted = tuple(os.path.join(self.spool, queue) + "/" for queue in ("incoming", "active"))
-        with contextlib.suppress(OSError):
-            for process in os.listdir("/proc"):
-                if process.isdigit():
-                    with contextlib.suppress(OSError):  # it has ended meanwhile
-                        folder = f"/proc/{process}/fd"
-                        for number in os.listdir(folder):
-                            with contextlib.suppress(OSError):
-                                if os.readlink(f"{folder}/{number}").startswith(wanted):
-                                    return True
+        if not os.path.isdir("/proc/self"):
+            return any(True for _file in self._files("incoming", "active"))
+        for process in os.listdir("/proc"):
+            if process.isdigit():
+                with contextlib.suppress(OSError):  # it has ended meanwhile
+                    folder = f"/proc/{process}/fd"
+                    for number in os.listdir(folder):
+                        with contextlib.suppress(OSError):
+                            if os.readlink(f"{folder}/{number}").startswith(wanted):
+                                return True
         return False
 
     def waiting(self) -> Iterator[Waiting]:

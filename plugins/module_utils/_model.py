@@ -537,9 +537,6 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
         "mta": problems.choice(given.get("mta", _system.usual_mta(os_family)), "mail_mta", MTAS),
         "domains": _domains(problems, given.get("domains")),
     }
-    reason = _system.impossible(os_family, model["mta"])
-    if reason:
-        problems.add(f"mail_mta {model['mta']!r} cannot be had on {os_family}: {reason}; use {_system.usual_mta(os_family)}")
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
     postmaster = given.get("postmaster")
     if postmaster:

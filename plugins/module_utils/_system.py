@@ -16,7 +16,6 @@ _OWN_MTA = {"OpenBSD": "opensmtpd"}
 #: What cannot be had on a system, and why.
 _WITHOUT = {
     ("OpenBSD", "acme-dns"): "acme-client(1) answers challenges over HTTP alone",
-    ("OpenBSD", "postfix"): "what puts it in the place of the system's own smtpd is not built yet",
 }
 
 
@@ -26,7 +25,7 @@ def usual_mta(os_family: str) -> str:
 
 
 def impossible(os_family: str, choice: str) -> str:
-    """Return why an MTA, or a method of getting certificates, cannot be had on a system; empty where it can."""
+    """Return why a method of getting certificates cannot be had on a system; empty where it can."""
     return _WITHOUT.get((os_family, choice), "")
 
 

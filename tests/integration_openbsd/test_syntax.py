@@ -2,7 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the roles write for OpenBSD is read by the portable smtpd 6.8 and 7.6 and by doveconf 2.3. That is no proof that it runs there."""
+"""What the roles write for OpenBSD is read by the portable smtpd 6.8 and 7.6, by doveconf 2.3, and by postconf 3.10, which the strict
+receiver of the little internet has. That is no proof that it runs there.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,7 @@ HOSTS = {
     "mail.lab-e.test": ("198.51.100.35", ["opensmtpd", "dovecot-imapd", "dovecot-lmtpd", "dovecot-managesieved", "dovecot-sieve"]),
     "mail.lab-d.test": ("198.51.100.34", ["opensmtpd"]),
 }
+RECEIVER, BIGMAIL = "mx.bigmail.test", "198.51.100.10"
 PREPARE = r"""
 set -eu
 printf '#!/bin/sh\nexit 101\n' > /usr/sbin/policy-rc.d; chmod 755 /usr/sbin/policy-rc.d
@@ -41,8 +44,9 @@ mkdir -p /etc/mail; umask 077; echo 'srs key "0123456789abcdef0123"' > /etc/mail
 
 def on(host, command, stdin=None):
     """Run a command on a host of the little internet; return its status and all that it said."""
+    address = BIGMAIL if host == RECEIVER else HOSTS[host][0]
     ssh = ["ssh", "-q", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-i", KEY]
-    done = subprocess.run([ROOT / "tests/internet/inside", *ssh, f"root@{HOSTS[host][0]}", command], input=stdin, capture_output=True)
+    done = subprocess.run([ROOT / "tests/internet/inside", *ssh, f"root@{address}", command], input=stdin, capture_output=True)
     return done.returncode, (done.stdout + done.stderr).decode(errors="replace")
 
 
@@ -59,9 +63,14 @@ def rendered(where, **more):
 
 
 @pytest.fixture(scope="module")
-def hosts(tmp_path_factory):
+def archive(tmp_path_factory):
+    """The files."""
+    return rendered(tmp_path_factory.mktemp("rendered"))
+
+
+@pytest.fixture(scope="module")
+def hosts(archive):
     """The hosts, with the programs and the files."""
-    archive = rendered(tmp_path_factory.mktemp("rendered"))
     try:
         for host, (_address, packages) in HOSTS.items():
             subprocess.run([ROOT / "tests/internet/internet", "boot", host], check=True)
@@ -98,3 +107,26 @@ def test_dovecot_reads_its_configuration(hosts):
     broken = "sed s/mmap_disable/mmap_disabled/ /etc/dovecot/dovecot.conf > /tmp/x.conf; doveconf -n -c /tmp/x.conf"
     status, said = on("mail.lab-e.test", broken)
     assert status != 0 and "mmap_disabled" in said
+
+
+@pytest.fixture(scope="module")
+def postfix(archive):
+    """A directory at the receiver, which has Postfix."""
+    status, where = on(RECEIVER, "mktemp -d")
+    assert status == 0
+    where = where.strip()
+    try:
+        assert on(RECEIVER, f"tar -x --no-same-owner -C {where}", archive) == (0, "")
+        yield f"{where}/etc/postfix"
+    finally:
+        on(RECEIVER, f"rm -r {where}")
+
+
+def test_postfix_knows_all_its_parameters(postfix):
+    status, said = on(RECEIVER, f"postconf -c {postfix} -n && postconf -c {postfix} -M")
+    assert (status, "warning" in said, "fatal" in said) == (0, False, False), said
+    assert {"mail_owner = _postfix", "daemon_directory = /usr/local/libexec/postfix", "smtp_tls_CAfile = /etc/ssl/cert.pem",
+            "virtual_transport = lmtp:unix:/var/dovecot/mta-lmtp"} <= set(said.splitlines())
+    assert [line.split()[4] for line in said.splitlines() if line.startswith("smtp ")] == ["n", "n"]  # no chroot
+    status, said = on(RECEIVER, f"sed -i s/^mail_owner/mail_owners/ {postfix}/main.cf; postconf -c {postfix} -n")
+    assert "unused parameter: mail_owners" in said

@@ -64,7 +64,7 @@ _CANNOT: dict[str, dict[str, str]] = {
     },
     "openbsd": {
         "ban": "pf sees connections and not whether a password was wrong, and there is no fail2ban. The role bans who opens very many "
-        "connections; Dovecot answers each further wrong password later.",
+        "connections, and every wrong password costs time.",
     },
 }
 

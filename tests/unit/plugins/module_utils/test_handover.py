@@ -275,3 +275,12 @@ def test_stopping(host, monkeypatch):
     with pytest.raises(MailError) as caught:
         handover.stop(host.opensmtpd, ["sh", "-c", "echo no >&2; exit 4"], 1)
     assert str(caught.value) == "`sh -c echo no >&2; exit 4` ended with 4: no"
+
+
+def test_stopping_where_nobody_knows_who_has_a_file_open(host, monkeypatch):
+    isdir = handover.os.path.isdir
+    monkeypatch.setattr(handover.os.path, "isdir", lambda path: isdir(path) and not str(path).startswith("/proc"))
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    assert handover.stop(host.postfix, ["true"], 0.3) is True
+    host.in_postfix("active", "4jXRactive0")
+    assert handover.stop(host.postfix, ["true"], 0.3) is False

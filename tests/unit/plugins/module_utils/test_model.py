@@ -255,14 +255,10 @@ def test_the_report_is_zone_file_text():
     assert '_dmarc.example.org. 3600 IN TXT "v=DMARC1; p=quarantine; rua=mailto:postmaster@example.org"' in text
 
 
-def test_on_openbsd_the_mta_is_its_own_and_another_is_refused():
+def test_on_openbsd_the_mta_is_its_own_unless_another_is_chosen():
     assert _model.normalise(given(), "OpenBSD")["mta"] == "opensmtpd"
+    assert _model.normalise(given(mta="postfix"), "OpenBSD")["mta"] == "postfix"
     assert _model.normalise(given(mta="postfix"), "Debian")["mta"] == "postfix"
-    with pytest.raises(MailError) as error:
-        _model.normalise(given(mta="postfix"), "OpenBSD")
-    assert list(error.value.rules) == [
-        "mail_mta 'postfix' cannot be had on OpenBSD: what puts it in the place of the system's own smtpd is not built yet; use opensmtpd"
-    ]
 
 
 def test_acme_dns_is_refused_on_openbsd_before_anything_is_changed():

@@ -53,9 +53,3 @@ def test_without_facts_everything_is_missing():
 def test_openbsd_cannot_answer_by_dns():
     assert "HTTP" in impossible("OpenBSD", "acme-dns")
     assert not impossible("OpenBSD", "acme-http") and not impossible("Debian", "acme-dns")
-
-
-def test_every_system_can_have_its_usual_mta():
-    assert impossible("OpenBSD", "postfix") and not impossible("Debian", "postfix")
-    for family in ("OpenBSD", "Debian", ""):
-        assert not impossible(family, usual_mta(family))

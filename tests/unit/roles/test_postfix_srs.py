@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The program that the role postfix installs where no package rewrites senders, also spoken to as Postfix does."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROGRAM = Path(__file__).resolve().parents[3] / "roles/postfix/templates/etc/postfix/_srs.py"
+DOMAIN, SECRET = "mail.example.org", b"correct-horse-battery"
+NOW, DAY = 1795858232, 86400
+
+
+def load():
+    spec = importlib.util.spec_from_file_location("postfix_srs", PROGRAM)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SRS = load()
+
+
+def at(moment=NOW, secret=SECRET):
+    return SRS.Srs(secret, DOMAIN, frozenset({"example.org"}), lambda: moment)
+
+
+#: What PostSRSd 1.10 made of each, with this secret and on this day, and read again.
+FROM_POSTSRSD = {
+    "Someone@BigMail.test": "SRS0=ESYY=JR=BigMail.test=Someone",
+    "a=b@x.test": "SRS0=a6Tc=JR=x.test=a=b",
+    "SRS0=abcd=TT=far.test=who@first.test": "SRS1=Be6T=first.test==abcd=TT=far.test=who",
+    "SRS0+abcd=TT=far.test=who@first.test": "SRS1=hXYW=first.test=+abcd=TT=far.test=who",
+    "srs0=a@b.test": "SRS1=1wmA=b.test==a",
+}
+
+
+@pytest.mark.parametrize(("sender", "rewritten"), FROM_POSTSRSD.items())
+def test_it_writes_and_reads_as_postsrsd_does(sender, rewritten):
+    rewritten += f"@{DOMAIN}"
+    assert at().forward(sender) == rewritten
+    assert at().reverse(rewritten) == (sender if not sender.startswith("srs0") else "SRS0" + sender[4:])
+    assert at().reverse(rewritten.lower()).lower() == sender.lower()
+
+
+def test_of_what_was_rewritten_twice_the_first_is_told():
+    assert at().forward("SRS1=zzzz=one.test==abcd=TT=far.test=who@second.test") == f"SRS1=pQwU=one.test==abcd=TT=far.test=who@{DOMAIN}"
+    assert at().reverse(f"SRS1=pQwU=one.test==abcd=TT=far.test=who@{DOMAIN}") == "SRS0=abcd=TT=far.test=who@one.test"
+
+
+@pytest.mark.parametrize("sender", [
+    "me@example.org", "me@EXAMPLE.org", f"me@{DOMAIN}", "", "root", "@x.test", "SRS1=a@x.test", "SRS1=a=b=c@x.test"])
+def test_these_stay(sender):
+    assert at().forward(sender) is None
+
+
+@pytest.mark.parametrize(("days", "works"), [(0, True), (21, True), (22, False), (200, False), (1023, False), (-1, False)])
+def test_a_bounce_may_take_three_weeks(days, works):
+    for moment in (NOW, 1024 * DAY * 20 + 3):  # the second day is the fourth of its period
+        made = at(moment).forward("a@x.test")
+        assert (at(moment + days * DAY).reverse(made) == "a@x.test") is works
+
+
+@pytest.mark.parametrize("forged", [
+    "SRS0=AAAA=JR=x.test=a", "SRS0=ESYY=JS=BigMail.test=Someone", "SRS0=ESYY=JR=BigMail.test=Else", "SRS0=ESYY=JR=Other.test=Someone",
+    "SRS0=ES=JR=BigMail.test=Someone", "SRS0==JR=BigMail.test=Someone", "SRS0=ESYY=J1=BigMail.test=Someone", "SRS0=ESYY=JR=BigMail.test",
+    "SRS0=ESYY=JR=BigMail.test=", "SRS0=", "SRS0", "SRS1=AAAA=first.test==abcd=TT=far.test=who",
+    "SRS1=Be6T=other.test==abcd=TT=far.test=who",
+    "SRS1=Be6T=first.test=abcd", "SRS1=Be6T=first.test=", "SRS2=ESYY=JR=BigMail.test=Someone", "someone", "SRS0=\xff\xe9\xd0=JR=x.test=a"])
+def test_what_was_not_made_here_is_nobody(forged):
+    assert at().reverse(f"{forged}@{DOMAIN}") is None
+
+
+def test_neither_of_another_domain_nor_with_another_secret():
+    made = at().forward("a@x.test")
+    assert at().reverse(made.replace(DOMAIN, "mail.example.net")) is None
+    assert at(secret=b"another-secret-of-ours").reverse(made) is None
+
+
+def spoken(tmp_path, said, **files):
+    """Start the program as its own process and return what it says."""
+    given = {"secret": "correct-horse-battery\n", "kept": "# Ansible managed\nexample.org\n", **files}
+    for name, text in given.items():
+        (tmp_path / name).write_text(text)
+    argv = [sys.executable, "-IS", str(PROGRAM), "--domain", DOMAIN, "--secret", str(tmp_path / "secret"), "--kept", str(tmp_path / "kept")]
+    return subprocess.run(argv, input=said, capture_output=True, timeout=20)
+
+
+def netstring(text):
+    return b"%d:%s," % (len(text), text)
+
+
+def test_it_speaks_netstrings(tmp_path):
+    said = [b"forward me@example.org", b"forward a@x.test", b"reverse nobody@mail.example.org", b"other x", b"forward caf\xe9@x.test"]
+    done = spoken(tmp_path, b"".join(map(netstring, said)))
+    kept, rewritten, nobody, wrong, odd = [part.partition(b":")[2] for part in done.stdout.split(b",")[:-1]]
+    assert (done.returncode, done.stderr, kept, nobody, wrong) == (0, b"", b"NOTFOUND ", b"NOTFOUND ", b"PERM no map 'other'")
+    assert rewritten.startswith(b"OK SRS0=") and rewritten.endswith(b"=x.test=a@mail.example.org")
+    assert b"=caf\xe9@mail.example.org" in odd
+    back = spoken(tmp_path, netstring(b"reverse " + rewritten[3:])).stdout
+    assert back == netstring(b"OK a@x.test")
+
+
+@pytest.mark.parametrize("said", [b"", b"5:hel", b"x", b"3:abc", b"99999:" + b"x" * 99999 + b",", b"3:abcd", b":,", b"123456:"])
+def test_whoever_says_something_else_is_left(tmp_path, said):
+    done = spoken(tmp_path, said)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_without_a_secret_it_says_nothing_at_all(tmp_path):
+    done = spoken(tmp_path, netstring(b"forward a@x.test"), secret="\n")
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
