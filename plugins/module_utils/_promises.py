@@ -13,6 +13,7 @@ import secrets
 import socket
 import ssl
 
+from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
 from ansible_collections.postmaster.mail.plugins.module_utils._names import reverse_name
 from ansible_collections.postmaster.mail.plugins.module_utils._promise import GTUBE, Book, Broken, NotAsked, Server
 
@@ -142,12 +143,12 @@ def certificates(server: Server) -> str:
         for port in TLS_PORTS:
             try:
                 with open_tls(server, address, port, server.tls()) as tls:
-                    serials[port] = tls.getpeercert()["serialNumber"]
+                    serials[address, port] = tls.getpeercert()["serialNumber"]
             except (ssl.SSLError, OSError) as exc:
                 raise Broken(f"port {port} of {address}: {exc}") from exc
     if len(set(serials.values())) != 1:
         raise Broken(f"the ports serve different certificates: {serials}")
-    return f"serial {next(iter(serials.values()))} on {', '.join(map(str, serials))}"
+    return f"serial {next(iter(serials.values()))} on {', '.join(map(str, TLS_PORTS))} of every address"
 
 
 @book.promise("old-tls")
@@ -252,7 +253,7 @@ def submission(server: Server) -> str:
 
 @book.promise("no-open-relay")
 def no_open_relay(server: Server) -> str:
-    """Nobody relays through port 25: every way of writing a foreign recipient is refused, whatever the sender."""
+    """Nobody relays through port 25 of any address: every way of writing a foreign recipient is refused, whatever the sender."""
     local, _at, foreign = server.foreign.partition("@")
     here, name = server.domains[0], server.fqdn
     recipients = [
@@ -272,8 +273,10 @@ def no_open_relay(server: Server) -> str:
         f"{local}%{foreign}@[{server.address()}]",
     ]
     count = 0
-    for sender in ("", server.foreign, f"postmaster@{here}", f"x@{name}"):
-        with server.smtp() as session:
+    first, *others = [address for _family, address in server.every_address()]
+    ways = [(first, sender) for sender in ("", server.foreign, f"postmaster@{here}", f"x@{name}")]
+    for address, sender in [*ways, *((address, server.foreign) for address in others)]:
+        with server.smtp(address=address) as session:
             # Who is refused for another reason proves nothing.
             accepted(*session.envelope(sender, f"postmaster@{here}"), f"from <{sender}> to postmaster@{here}")
             for number, recipient in enumerate(recipients):
@@ -282,7 +285,7 @@ def no_open_relay(server: Server) -> str:
                 count += 1
                 if number % 4 == 3:  # a careful server hangs up after some errors
                     session.close()
-                    session.__init__(server, server.address(), 25, "")
+                    session.__init__(server, address, 25, "")
     return f"{count} attempts refused, the last with {code} {reply}"
 
 
@@ -302,11 +305,11 @@ def unknown_recipient(server: Server) -> str:
 
 @book.promise("role-addresses")
 def role_addresses(server: Server) -> str:
-    """postmaster, abuse and hostmaster of every domain are accepted, in any case of letters, and so is bare postmaster
-    (RFC 5321 section 4.5.1)."""
+    """postmaster, abuse and the other role addresses of every domain are accepted, in any case of letters, and so is bare postmaster
+    (RFC 5321 section 4.5.1, RFC 2142)."""
     with server.smtp() as session:
         for domain in server.domains:
-            for role in ("postmaster", "PostMaster", "abuse", "hostmaster"):
+            for role in ("PostMaster", *ROLE_NAMES):
                 accepted(*session.envelope(server.foreign, f"{role}@{domain}"), f"{role}@{domain}")
         return accepted(*session.envelope(server.foreign, "postmaster"), "bare postmaster")
 
