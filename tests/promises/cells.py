@@ -69,9 +69,22 @@ _CANNOT: dict[str, dict[str, str]] = {
 }
 
 
-def cannot(mta: str, suite: str) -> dict[str, str]:
-    """Return the promises that a cell cannot keep, with the reason."""
-    return {**_CANNOT.get(mta, {}), **_CANNOT.get(suite, {})}
+def system(suite: str, guest: str = "") -> str:
+    """Return what a host runs, from its C(internet_suite) and C(internet_guest): C(openbsd), simulated or true, or Debian's suite.
+
+    A virtual machine has a suite as well, the default one, which says nothing of an OpenBSD that is installed there.
+    """
+    return "openbsd" if guest == "openbsd" else suite
+
+
+def simulated(suite: str) -> bool:
+    """Tell whether a host only looks like OpenBSD. A virtual machine never does."""
+    return suite == "openbsd"
+
+
+def cannot(mta: str, runs: str) -> dict[str, str]:
+    """Return the promises that a cell of MTA and system cannot keep, with the reason."""
+    return {**_CANNOT.get(mta, {}), **_CANNOT.get(runs, {})}
 
 
 #: TCP ports that are open, beside those of mail and SSH. httpd answers the certificate's authority there all the time; certbot listens
@@ -88,9 +101,9 @@ _LEARNED = (
 _LATER = "eval \"for _, k in ipairs(redis.call('keys', 'rg*')) do redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0"
 
 
-def commands(mta: str, suite: str) -> dict[str, str]:
+def commands(mta: str, runs: str) -> dict[str, str]:
     """Return what the promises need a shell for on a host."""
-    if suite == "openbsd":
+    if runs == "openbsd":
         ask = "redis-cli -s /var/run/redis/redis.sock --raw"
         service = {"postfix": "postfix", "opensmtpd": "smtpd"}[mta]
         return {
@@ -108,7 +121,7 @@ def commands(mta: str, suite: str) -> dict[str, str]:
             "state": "find /etc /var/lib/postmaster-mail -xdev -type f -exec cksum {} + | sort | cksum; "
             "find /etc /var/lib/postmaster-mail -xdev -type f -exec ls -ln {} + | sort | cksum; pkg_info | cksum",
         }
-    store, backend = {"bookworm": ("redis", "redis-server@rspamd")}.get(suite, ("valkey", "valkey-server@rspamd"))
+    store, backend = {"bookworm": ("redis", "redis-server@rspamd")}.get(runs, ("valkey", "valkey-server@rspamd"))
     ask = f"{store}-cli -s /run/{store}-rspamd/{store}-server.sock --raw"
     return {
         "learned": f"{ask} {_LEARNED}",
