@@ -1,0 +1,145 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""The script that renews the certificate on OpenBSD, as a run of it may end, with stand-ins for acme-client and rcctl."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from pathlib import Path
+
+import jinja2
+import pytest
+import yaml
+
+ROLE = Path(__file__).resolve().parents[3] / "roles/certificate"
+TEMPLATE = ROLE / "templates/etc/postmaster-mail/renew-certificate.j2"
+# $1 is what it puts in place of the certificate, if anything, and $2 how it ends.
+ACME = """#!/bin/sh
+echo "$@" >>{top}/asked
+read -r new status <{top}/answer
+[ "$new" = - ] || echo "$new" >{top}/issued.pem
+exit "$status"
+"""
+# Services that are named in one of these files do not run, do not reload, do not restart; what they read is theirs from then on.
+RCCTL = """#!/bin/sh
+case $1 in
+  check) ! grep -qx "$2" {top}/stopped ;;
+  *)
+    grep -qx "$1 $2" {top}/broken && exit 1
+    [ ! -e {top}/kill ] || { kill -9 $PPID; exit 1; }
+    cp {top}/chain.pem {top}/serves.$2; echo "$1 $2" >>{top}/told ;;
+esac
+"""
+
+
+class Host:
+    def __init__(self, top: Path) -> None:
+        self.top = top
+        values = yaml.safe_load((ROLE / "vars/OpenBSD.yml").read_text())
+        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+        environment.filters["quote"] = shlex.quote
+        text = environment.from_string(TEMPLATE.read_text()).render(
+            ansible_managed="managed", certificate_fqdn="mail.example.org", certificate_chain_path=f"{top}/chain.pem",
+            certificate_services=["smtpd", "dovecot"], __certificate_issued=f"{top}/issued.pem", __certificate_root_group="root",
+            __certificate_tell=values["__certificate_tell"])
+        assert text.count("\nPATH=/") == 1
+        (top / "renew").write_text(text.replace("\nPATH=/", f"\nPATH={top}/bin:/"))
+        (top / "bin").mkdir()
+        for name, stub in (("acme-client", ACME), ("rcctl", RCCTL)):
+            (top / "bin" / name).write_text(stub.replace("{top}", str(top)))
+            (top / "bin" / name).chmod(0o755)
+        self.write("stopped", "")
+        self.write("broken", "reload smtpd\n")
+        self.write("chain.pem", "self-signed\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.top / name).write_text(text)
+
+    def run(self, answer: str, *options: str) -> tuple[int, list[str]]:
+        """Let acme-client answer, `CERTIFICATE STATUS` -> how the script ended, and which services were told how."""
+        self.write("answer", answer + "\n")
+        self.write("told", "")
+        done = subprocess.run(["sh", self.top / "renew", *options], capture_output=True, text=True, check=False)
+        self.words = done.stdout + done.stderr
+        return done.returncode, (self.top / "told").read_text().splitlines()
+
+    def serve(self) -> list[str]:
+        """Return the certificates that smtpd and dovecot have read."""
+        return [(self.top / f"serves.{name}").read_text().strip() for name in ("smtpd", "dovecot")]
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
+
+
+TOLD = ["restart smtpd", "reload dovecot"]
+
+
+def test_a_new_certificate_is_told_once(host: Host) -> None:
+    assert host.run("first 0") == (0, TOLD)
+    assert (host.serve(), host.words) == (["first", "first"], "")
+    assert host.run("- 2") == (2, [])
+    assert host.run("second 0", "-F") == (0, TOLD)
+    assert (host.top / "asked").read_text().splitlines()[-1] == "-F -f /etc/acme-client.mail.conf mail.example.org"
+    assert host.serve() == ["second", "second"]
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in host.top.glob("chain.pem*")} == {
+        "chain.pem": "0o644", "chain.pem.told": "0o644"}
+
+
+def test_a_failure_of_acme_client_changes_nothing(host: Host) -> None:
+    host.run("first 0")
+    for status in (1, 127):
+        assert host.run(f"- {status}") == (1, [])
+    assert (host.top / "chain.pem").read_text() == "first\n"
+    assert host.run("- 2") == (2, [])
+
+
+def test_who_could_not_be_told_is_told_again(host: Host) -> None:
+    host.run("first 0")
+    host.write("broken", "reload smtpd\nrestart smtpd\n")
+    # The failure of one keeps nobody else from it.
+    assert host.run("second 0") == (1, ["reload dovecot"])
+    assert host.serve() == ["first", "second"]
+    assert "these services go on with the one before: smtpd." in host.words
+    assert host.run("- 2") == (1, ["reload dovecot"])
+    host.write("broken", "reload smtpd\n")
+    assert host.run("- 2") == (0, TOLD)
+    assert host.serve() == ["second", "second"]
+    assert host.run("- 2") == (2, [])
+
+
+def test_a_run_that_was_killed_is_finished_by_the_next(host: Host) -> None:
+    host.run("first 0")
+    host.write("kill", "")
+    # The chain is in place by then, and nobody knows.
+    assert host.run("second 0") == (-9, [])
+    assert ((host.top / "chain.pem").read_text(), host.serve()) == ("second\n", ["first", "first"])
+    (host.top / "kill").unlink()
+    assert host.run("- 2") == (0, TOLD)
+    assert host.run("- 2") == (2, [])
+
+
+def test_a_service_that_does_not_run_needs_not_be_told(host: Host) -> None:
+    host.write("stopped", "smtpd\ndovecot\n")
+    assert host.run("first 0") == (0, [])
+    assert host.run("- 2") == (2, [])
+
+
+def test_another_chain_in_its_place_is_replaced_and_told(host: Host) -> None:
+    host.run("first 0")
+    # Another method of the role, for a while.
+    host.write("chain.pem", "of the user\n")
+    assert host.run("- 2") == (0, TOLD)
+    assert host.serve() == ["first", "first"]
+
+
+def test_what_cannot_be_put_in_place_is_a_failure(host: Host) -> None:
+    host.run("first 0")
+    host.write("bin/install", "#!/bin/sh\nexit 1\n")
+    (host.top / "bin/install").chmod(0o755)
+    assert host.run("second 0") == (1, [])
+    assert (host.top / "chain.pem").read_text() == "first\n"
