@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import pathlib
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 
 import pytest
-from standins import common, mailwrapper, packages, postfix, rc, releases, users
+from standins import acme_client, common, mailwrapper, packages, postfix, rc, releases, users
 
 HERE = pathlib.Path(__file__).resolve().parent
 Call = Callable[..., tuple[int, str, str]]
+Certificate = Callable[..., tuple[acme_client.Domain, float]]
 BCRYPT = "$2b$10$abcdefghijklmnopqrstuuQ3Jh1jXv9oR7m8bqFh0kK9e6Xo8yQ9G"
 
 
@@ -56,6 +59,21 @@ def call(root: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Call:
         output = capsys.readouterr()
         return code, output.out, output.err
     return run
+
+
+@pytest.fixture
+def certificate(root: pathlib.Path) -> Certificate:
+    """Make a certificate for names -> the domain mail.example.org that has it, and when it ends."""
+    def make(names: str, days: int) -> tuple[acme_client.Domain, float]:
+        path = root / "etc/acme/mail.pem"
+        path.parent.mkdir()
+        words = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=mail",
+                 "-keyout", "/dev/null", "-out", str(path), "-days", str(days)]
+        if names:
+            words += ["-addext", "subjectAltName=" + ",".join(f"DNS:{name}" for name in names.split(","))]
+        subprocess.run(words, check=True, capture_output=True)
+        return acme_client.Domain("mail.example.org", "mail.example.org", full_chain="/etc/acme/mail.pem"), time.time() + days * 86400
+    return make
 
 
 # pkg_add, pkg_info, pkg_delete
@@ -337,3 +355,40 @@ def test_the_login_class_is_named_as_the_script(root: pathlib.Path) -> None:
     (root / "etc/login.conf.d/smtpd").write_text("smtpd:\\\n\t:openfiles-cur=4096:\\\n\t:tc=daemon:\n", encoding="ascii")
     assert rc.daemon_class("smtpd") == "smtpd"
     assert [rc.capability("smtpd", key) for key in ("openfiles-cur", "openfiles-max", "umask")] == ["4096", "1024", "022"]
+
+
+# acme-client
+
+@pytest.mark.parametrize(("days", "left", "due"), [
+    (90, 31, False), (90, 29, True),  # a third
+    (10, 6, False), (10, 4, True),  # half, of those that live for ten days or less
+    (4, 3.5, False), (4, 2.9, True), (2, 2, True)])  # two runs a day apart must have a chance
+def test_a_certificate_is_renewed_in_time(certificate: Certificate, capsys: pytest.CaptureFixture[str], days: int, left: float, due: bool) -> None:
+    domain, end = certificate("mail.example.org", days=days)
+    now = end - left * 86400
+    assert acme_client.certificate_due(domain, False, now=now) is due
+    assert capsys.readouterr().err == ""
+    # By force always, and it says so where it would not have done it.
+    assert acme_client.certificate_due(domain, True, now=now)
+    assert capsys.readouterr().err == ("" if due else "acme-client: " + str(common.at(domain.full_chain)) + ": forcing renewal\n")
+
+
+@pytest.mark.parametrize(("names", "alternatives", "changed"), [
+    ("mail.example.org", [], False), ("b.example.org,mail.example.org,a.example.org", ["a.example.org", "b.example.org"], False),
+    ("mail.example.org", ["a.example.org"], True), ("mail.example.org,a.example.org", [], True),
+    ("mail.example.org,mail.example.org", [], True), ("", [], True)])
+def test_other_names_are_a_reason_to_renew(
+        certificate: Certificate, capsys: pytest.CaptureFixture[str], names: str, alternatives: list[str], changed: bool) -> None:
+    domain, _end = certificate(names, days=90)
+    domain.alternatives = alternatives
+    assert acme_client.certificate_due(domain, False, verbose=True) is changed
+    path = common.at(domain.full_chain)
+    assert capsys.readouterr().err == f"acme-client: {path}: certificate valid: 89 days left\n" + (
+        f"acme-client: {path}: domain list changed, forcing renewal\n" if changed else "")
+
+
+def test_what_is_no_certificate_is_refused(certificate: Certificate) -> None:
+    domain, _end = certificate("mail.example.org", days=90)
+    common.at(domain.full_chain).write_text("", encoding="ascii")
+    with pytest.raises(common.Refusal, match="PEM_read_X509"):
+        acme_client.certificate_due(domain, False)

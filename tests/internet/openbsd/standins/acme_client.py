@@ -214,16 +214,16 @@ def acme_client(argv: list[str]) -> int:
         if not at(directory).is_dir():
             what = "challenge directory" if directory == domain.challenge else "directory"
             raise Refusal(f"acme-client: {directory}: {what} must exist")
-    if not certificate_due(domain, "F" in options):
-        print(f"acme-client: {domain.certificate or domain.full_chain}: certificate valid", file=sys.stderr)
+    if not certificate_due(domain, "F" in options, "v" in options):
         return 2
     sys.path.append(str(HERE / "python-packages"))
     exchange(authority, domain, "v" in options)
     return 0
 
 
-def certificate_due(domain: Domain, force: bool, now: float | None = None) -> bool:
-    """Tell whether a certificate has to be got: none, other names, or less than a third (if short-lived: half) of its life left."""
+def certificate_due(domain: Domain, force: bool, verbose: bool = False, now: float | None = None) -> bool:
+    """Tell whether a certificate has to be got (revokeproc.c 1.26): there is none, it has other names, or less than a third (if it is
+    for ten days or less: half) of its life is left, and in any case when less than three days are."""
     path = at(domain.certificate or domain.full_chain)
     if not path.exists():
         return True
@@ -231,19 +231,22 @@ def certificate_due(domain: Domain, force: bool, now: float | None = None) -> bo
     def ask(*words: str) -> str:
         return subprocess.run(["openssl", "x509", "-noout", "-in", str(path), *words], capture_output=True, text=True, check=False).stdout
 
-    there = set(re.findall(r"(?:DNS|IP Address):([^,\s]+)", ask("-ext", "subjectAltName")))
-    wanted = {domain.name, *domain.alternatives}
-    if not wanted <= there or there - wanted:
-        if not force:
-            raise Refusal(f"acme-client: {path}: domain list changed, forcing renewal is needed (-F)" if there - wanted
-                          else f"acme-client: {path}: domain not listed: {', '.join(sorted(wanted - there))}; use -F")
-        return True
     dates = dict(re.findall(r"not(Before|After)=(.*)", ask("-dates")))
+    if not dates:
+        raise Refusal("acme-client: PEM_read_X509")
     begin, end = (datetime.datetime.strptime(dates[key], "%b %d %H:%M:%S %Y %Z").replace(tzinfo=datetime.timezone.utc).timestamp()
                   for key in ("Before", "After"))
+    # Names alone: an address is not looked at, neither here nor there.
+    there = re.findall(r"DNS:([^,\s]+)", ask("-ext", "subjectAltName"))
+    changed = sorted(there) != sorted({domain.name, *domain.alternatives})
     lifetime = end - begin
-    due = lifetime / 3 if lifetime > 10 * 86400 else lifetime / 2
-    return force or end - (now or time.time()) < due
+    left = end - (now or time.time())
+    due = left < max(lifetime / (3 if lifetime > 10 * 86400 else 2), 3 * 86400)
+    if verbose:
+        print(f"acme-client: {path}: certificate {'renewable' if due else 'valid'}: {int(left / 86400)} days left", file=sys.stderr)
+    if not due and (force or changed):
+        print(f"acme-client: {path}: {'domain list changed, ' if changed else ''}forcing renewal", file=sys.stderr)
+    return due or force or changed
 
 
 def _key(path: str, kind: str, make) -> bytes:
