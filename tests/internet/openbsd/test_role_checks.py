@@ -6,41 +6,66 @@
 
 from __future__ import annotations
 
+import copy
+import os
 import pathlib
+import re
+import shlex
 import subprocess
 import sys
 
+import jinja2
 import pytest
 import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
-VARIABLES = HERE.parents[2] / "roles/protection/vars/main.yml"
-PFCTL = f"""#!{sys.executable} -B
+ROLES = HERE.parents[2] / "roles"
+STANDIN = f"""#!{sys.executable} -B
 import sys
 sys.path.insert(0, {str(HERE)!r})
-from standins import common, pf
+from standins import common, httpd, pf
 common.need_root = pf.need_root = lambda *_words: None
-sys.exit(common.call("pfctl", pf.pfctl, sys.argv[1:]))
+sys.exit(common.call(%r, %s, sys.argv[1:]))
 """
 GOOD = "pass in proto tcp to any port 25\n"
+INCLUDE = 'include "/etc/httpd.mail.conf"'
+OURS = 'server "mail.example.org" {\n\tlisten on * port 80\n\tlocation * {\n\t\tblock return 404\n\t}\n}\n'
+
+
+def standin(directory: pathlib.Path, name: str, function: str) -> None:
+    """Put a stand-in where it is found."""
+    (directory / name).write_text(STANDIN % (name, function), encoding="utf-8")
+    (directory / name).chmod(0o755)
+
+
+def shell(top: pathlib.Path, check: str) -> tuple[int, str]:
+    """Run what a role lets a shell check -> exit code, words."""
+    done = subprocess.run(["sh", "-c", check], env={"PATH": f"{top}:/usr/bin:/bin"}, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def values(role: str, *files: str) -> dict:
+    """Return a role's internal variables, not templated."""
+    return {name: value for file in files for name, value in
+            yaml.safe_load((ROLES / role / "vars" / file).read_text(encoding="utf-8")).items()}
 
 
 @pytest.fixture
 def ask(tmp_path: pathlib.Path):
     """Ask pf, of a user's rules and of our anchor as it is staged and as it is live -> exit code, words."""
-    check = yaml.safe_load(VARIABLES.read_text(encoding="utf-8"))["__protection_pf_check"]
+    check = values("protection", "main.yml")["__protection_pf_check"]
     check = check.replace("/etc/pf.conf", f"{tmp_path}/pf.conf").replace("{stage}", f"{tmp_path}/stage")
     assert f"{tmp_path}/pf.conf" in check and f"{tmp_path}/stage/pf.mail.conf" in check
     (tmp_path / "stage").mkdir()
-    (tmp_path / "pfctl").write_text(PFCTL, encoding="utf-8")
-    (tmp_path / "pfctl").chmod(0o755)
+    standin(tmp_path, "pfctl", "pf.pfctl")
 
     def run(rules: str, staged: str) -> tuple[int, str]:
         (tmp_path / "pf.conf").write_text(rules, encoding="utf-8")
         (tmp_path / "stage/pf.mail.conf").write_text(staged, encoding="utf-8")
-        done = subprocess.run(["sh", "-c", check], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, capture_output=True, text=True, check=False)
+        told = shell(tmp_path, check)
         assert (tmp_path / "pf.conf").read_text(encoding="utf-8") == rules
-        return done.returncode, done.stdout + done.stderr
+        return told
 
     return run
 
@@ -58,3 +83,119 @@ def test_pf_reads_the_rules_of_the_user_to_their_end(ask) -> None:
     assert ask("pass in proto tcp to port 22", GOOD) == (0, "")
     code, words = ask("pass\npass nonsense", GOOD)
     assert code == 1 and "stdin:2: syntax error" in words
+
+
+# httpd
+
+def templated(text: str, **more: str) -> str:
+    """Template a check as Ansible does."""
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
+    environment.filters["quote"] = shlex.quote
+    return environment.from_string(text).render(certificate_fqdn="mail.example.org", __certificate_httpd_include=INCLUDE, **more)
+
+
+@pytest.fixture
+def serve(tmp_path: pathlib.Path):
+    """Ask httpd, of a user's httpd.conf (none: there is no such file) and of ours as it is staged -> exit code, words."""
+    check = templated(values("certificate", "main.yml")["__certificate_httpd_check"])
+    check = check.replace("/etc/httpd.conf 2", f"{tmp_path}/httpd.conf 2").replace("{stage}", f"{tmp_path}/stage")
+    assert f"{tmp_path}/httpd.conf" in check and f"{tmp_path}/stage/httpd.mail.conf" in check
+    (tmp_path / "stage").mkdir()
+    standin(tmp_path, "httpd", "httpd.httpd")
+
+    def run(theirs: str | None, staged: str = OURS) -> tuple[int, str]:
+        (tmp_path / "stage/httpd.mail.conf").write_text(staged, encoding="utf-8")
+        if theirs is not None:
+            (tmp_path / "httpd.conf").write_text(theirs, encoding="utf-8")
+        told = shell(tmp_path, check)
+        assert theirs is None or (tmp_path / "httpd.conf").read_text(encoding="utf-8") == theirs
+        return told
+
+    return run
+
+
+OTHER = OURS.replace("mail.example.org", "www.example.org")
+TLS = OURS.replace("port 80", "tls port 443")
+ADVICE = ("With our server, /etc/httpd.conf is not valid. If it has one for mail.example.org on port 80, "
+          "let that one serve /.well-known/acme-challenge/ and set certificate_webroot to where from.\n")
+
+
+@pytest.mark.parametrize("theirs", [None, OTHER, INCLUDE + "\n", OTHER + INCLUDE + "\n", OTHER + INCLUDE, OTHER.rstrip(), TLS])
+def test_httpd_serves_ours_beside_the_user_s(serve, theirs: str | None) -> None:
+    # Also where the line that includes what is live is there already: only what is staged counts.
+    code, words = serve(theirs)
+    assert (code, words.splitlines()[-1]) == (0, "configuration OK")
+
+
+@pytest.mark.parametrize(("theirs", "complaint"), [
+    (OURS, '/dev/stdin:7: server "mail.example.org" defined twice'), (OTHER + OURS.replace("* port", "0.0.0.0 port"), "defined twice"),
+    (OTHER.replace("listen", "listne"), "/dev/stdin:2: syntax error")])
+def test_httpd_with_a_server_in_the_way_is_refused_with_advice(serve, theirs: str, complaint: str) -> None:
+    code, words = serve(theirs)
+    assert code == 1
+    assert complaint in words
+    assert words.endswith("\n" + ADVICE)
+
+
+def test_httpd_refuses_ours(serve) -> None:
+    assert serve(OTHER, OURS.replace("location", "lokation"))[0] == 1
+
+
+def test_a_web_root_without_the_directory_for_challenges_is_refused(tmp_path: pathlib.Path) -> None:
+    root = f"{tmp_path}/a web root"
+    text = values("certificate", "main.yml")["__certificate_webroot_check"]
+    check = templated(text, certificate_webroot=root, __certificate_challenges=f"{root}/.well-known/acme-challenge")
+    assert shell(tmp_path, check) == (
+        1, f"certificate_webroot {root} must have the directory .well-known/acme-challenge, for acme-client\n")
+    pathlib.Path(root, ".well-known/acme-challenge").mkdir(parents=True)
+    assert shell(tmp_path, check) == (0, "")
+
+
+# What the roles change in files of the user's
+
+def task(role: str, file: str, module: str, path: str) -> dict:
+    """Return the one task of a role that changes a file with a module."""
+    tasks = yaml.safe_load((ROLES / role / "tasks" / file).read_text(encoding="utf-8"))
+    found = [entry for entry in tasks if entry.get(module, {}).get("path") == path]
+    assert len(found) == 1
+    return found[0]
+
+
+def play(top: pathlib.Path, tasks: list[dict], variables: dict) -> int:
+    """Run tasks here -> how many of them changed something."""
+    (top / "play.yml").write_text(yaml.safe_dump([{"hosts": "localhost", "gather_facts": False, "tasks": tasks, "vars": variables}]),
+                                  encoding="utf-8")
+    done = subprocess.run(["ansible-playbook", "-i", "localhost,", "-c", "local", "-e", f"ansible_python_interpreter={sys.executable}",
+                           top / "play.yml"], env={**os.environ, "PATH": f"{top}:{os.environ['PATH']}", "ANSIBLE_FORCE_COLOR": "0"},
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return int(re.search(r"changed=(\d+)", done.stdout)[1])
+
+
+THEIR_RULES = "set skip on lo\nblock return\npass\n# the end"
+
+
+def test_files_of_the_user_s_keep_all_that_is_in_them(tmp_path: pathlib.Path) -> None:
+    standin(tmp_path, "pfctl", "pf.pfctl")
+    line = task("certificate", "acme-client.yml", "ansible.builtin.lineinfile", "/etc/httpd.conf")
+    block = task("protection", "firewall-pf.yml", "ansible.builtin.blockinfile", "/etc/pf.conf")
+    line["ansible.builtin.lineinfile"]["path"] = f"{tmp_path}/httpd.conf"
+    block["ansible.builtin.blockinfile"]["path"] = f"{tmp_path}/pf.conf"
+    variables = {**values("protection", "main.yml"), "__certificate_httpd_include": INCLUDE, "__certificate_httpd": True,
+                 "__certificate_root_group": "root", "__protection_root_group": "root"}
+    # pfctl reads the anchor that the role has put there before.
+    (tmp_path / "pf.mail.conf").write_text(GOOD, encoding="utf-8")
+    variables["__protection_pf_anchor"] = variables["__protection_pf_anchor"].replace("/etc/", f"{tmp_path}/")
+    anchor = f'# BEGIN postmaster.mail\n{variables["__protection_pf_anchor"]}\n# END postmaster.mail\n'
+    (tmp_path / "httpd.conf").write_text(OTHER, encoding="utf-8")
+    (tmp_path / "pf.conf").write_text(THEIR_RULES, encoding="utf-8")
+    for changed in (2, 0):
+        assert play(tmp_path, [line, block], variables) == changed
+        assert (tmp_path / "httpd.conf").read_text(encoding="utf-8") == OTHER + INCLUDE + "\n"
+        assert (tmp_path / "pf.conf").read_text(encoding="utf-8") == THEIR_RULES + "\n" + anchor
+    # Another certificate takes away our line and nothing else, and makes no file where there was none.
+    nowhere = copy.deepcopy(line)
+    nowhere["ansible.builtin.lineinfile"]["path"] = f"{tmp_path}/none.conf"
+    assert play(tmp_path, [line, nowhere], {**variables, "__certificate_httpd": False}) == 1
+    assert (tmp_path / "httpd.conf").read_text(encoding="utf-8") == OTHER
+    assert not (tmp_path / "none.conf").exists()

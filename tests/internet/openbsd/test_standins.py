@@ -363,7 +363,8 @@ def test_the_login_class_is_named_as_the_script(root: pathlib.Path) -> None:
     (90, 31, False), (90, 29, True),  # a third
     (10, 6, False), (10, 4, True),  # half, of those that live for ten days or less
     (4, 3.5, False), (4, 2.9, True), (2, 2, True)])  # two runs a day apart must have a chance
-def test_a_certificate_is_renewed_in_time(certificate: Certificate, capsys: pytest.CaptureFixture[str], days: int, left: float, due: bool) -> None:
+def test_a_certificate_is_renewed_in_time(
+        certificate: Certificate, capsys: pytest.CaptureFixture[str], days: int, left: float, due: bool) -> None:
     domain, end = certificate("mail.example.org", days=days)
     now = end - left * 86400
     assert acme_client.certificate_due(domain, False, now=now) is due
