@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,9 +44,55 @@ def ansible(module: str, arguments: dict | str) -> dict | str:
     return json.loads(done.stdout[done.stdout.index("{", done.stdout.index("=>")):])
 
 
-def test_ansible_takes_it_for_openbsd() -> None:
+# Who logs in is not root, and neither the interpreter nor how to become root is said.
+INVENTORY = f"""---
+mail_servers:
+  hosts:
+    {HOST}: {{ansible_host: 198.51.100.52, ansible_user: me, ansible_ssh_common_args: -o ServerAliveInterval=5}}
+"""
+FOLLOWING = """---
+- hosts: mail_servers
+  become: true
+  become_user: root
+  become_method: community.general.doas
+  tasks:
+    - ansible.builtin.assert:
+        that:
+          - ansible_python_interpreter == '/usr/local/bin/python3'
+          - ansible_facts.distribution == 'OpenBSD'
+          - ansible_facts.user_id == 'root'
+"""
+
+
+def test_a_bare_host_is_bootstrapped_through_doas(tmp_path: pathlib.Path) -> None:
     assert "rc=1" in ansible("raw", "test -x /usr/local/bin/python3 || test -x /usr/bin/python3")
-    assert "python-3.13.13: ok" in ansible("raw", "pkg_add -I -x python%3")
+    made = ansible("raw", "set -e; useradd -m -G wheel me; install -d -m 700 -o me -g me /home/me/.ssh; "
+                   "install -m 600 -o me -g me /root/.ssh/authorized_keys /home/me/.ssh/authorized_keys; "
+                   "echo 'permit nopass me as root' > /etc/doas.conf; doas -C /etc/doas.conf; mv /etc/installurl /etc/installurl.away")
+    assert "rc=0" in made
+    (tmp_path / "inventory.yml").write_text(INVENTORY, encoding="utf-8")
+    (tmp_path / "following.yml").write_text(FOLLOWING, encoding="utf-8")
+
+    def bootstrap() -> tuple[dict[str, int], str]:
+        done = subprocess.run([INTERNET / "inside", "ansible-playbook", "-i", tmp_path / "inventory.yml",
+                               INTERNET.parents[1] / "playbooks/bootstrap.yml", tmp_path / "following.yml"],
+                              capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"})
+        recaps = re.findall(r"(\w+)=(\d+)", done.stdout.rpartition("PLAY RECAP")[2])
+        return {name: int(count) for name, count in recaps}, done.stdout + done.stderr
+
+    # Why it failed is said.
+    counts, said = bootstrap()
+    assert counts["failed"] == 1 and "/etc/installurl names no mirror" in said, said
+    assert "rc=0" in ansible("raw", "mv /etc/installurl.away /etc/installurl")
+    for changed in (1, 0):
+        counts, said = bootstrap()
+        assert (counts["changed"], counts["failed"], counts["unreachable"]) == (changed, 0, 0), said
+        assert "ansible_python_interpreter: /usr/local/bin/python3" in said
+        assert "All assertions passed" in said
+
+
+def test_ansible_takes_it_for_openbsd() -> None:
+    assert "rc=0" in ansible("raw", "test -x /usr/local/bin/python3 || pkg_add -I -x python%3")
     facts = ansible("ansible.builtin.setup", {"gather_subset": ["all"]})["ansible_facts"]
     expected = {"system": "OpenBSD", "os_family": "OpenBSD", "distribution": "OpenBSD", "distribution_version": "7.9",
                 "pkg_mgr": "openbsd_pkg", "service_mgr": "bsdinit", "architecture": "amd64"}
