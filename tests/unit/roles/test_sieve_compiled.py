@@ -30,7 +30,10 @@ def test_scripts_are_compiled_when_they_or_dovecot_changed(tmp_path: Path) -> No
         "hosts": "localhost",
         "gather_facts": False,
         "handlers": handlers,
-        "vars": {"__dovecot_compile": [["touch", f"{tmp_path}/{name}.svbin"]], "__dovecot_tree": {"changed_files": files, "removed_files": []}},
+        "vars": {
+            "__dovecot_compile": [["touch", f"{tmp_path}/{name}.svbin"]],
+            "__dovecot_tree": {"changed_files": files, "removed_files": []},
+        },
         "tasks": [
             {"ansible.builtin.command": "true", "changed_when": installed, "register": "__dovecot_install",
              "notify": tasks["__dovecot_install"].get("notify", [])},
