@@ -28,8 +28,8 @@ EDITED_SUFFIX = ".postmaster-edited"
 STAGE_PREFIX = ".postmaster-mail-"
 
 MASK = "********"
-_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
-_OCTAL = re.compile(r"^0?[0-7]{3,4}$")
+_ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
+_OCTAL = re.compile(r"^0?[0-7]{3,4}\Z")
 _MAGIC = re.compile(r"[*?\[]")
 #: Too common in any output to be masked, though they may stand in a secret file.
 _ORDINARY = {"true", "false", "none", "null", "auto", "default", "local", "root", "system", "user", "name", "password", "secret"}

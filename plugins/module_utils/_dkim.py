@@ -22,8 +22,8 @@ BITS_LEAST, BITS_GOOD, BITS_MOST = 1024, 2048, 4096
 # How a private key may stand in its file: which signer reads which is told in the module dkim_keypair.
 FORMATS = {"rsa": ("pkcs8", "pkcs1"), "ed25519": ("seed", "pkcs8")}
 
-_TAG_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*$")
-_FLAG = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?$")
+_TAG_NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_]*\Z")
+_FLAG = re.compile(r"^[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\Z")
 
 
 def name(selector: str, domain: str) -> str:

@@ -405,7 +405,7 @@ def _pattern(directory: str, template: str, domain: str, selector: str | None, o
             regex += re.escape(piece)
     if "{domain}" not in pieces or "{selector}" not in pieces:
         raise MailError(f"{option} {template!r} must hold {{domain}} and {{selector}}")
-    return shell, re.compile(f"^{regex}$")
+    return shell, re.compile(rf"^{regex}\Z")
 
 
 class Candidate(NamedTuple):

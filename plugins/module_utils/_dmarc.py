@@ -20,8 +20,8 @@ FAILURE_OPTIONS = ("0", "1", "d", "s")
 # RFC 9989 section 4.7: tags that were taken out and that a reader may still find.
 HISTORIC = ("pct", "rf", "ri")
 
-_VERSION = re.compile(r"^v[ \t]*=[ \t]*DMARC1[ \t]*(;|$)")
-_URI = re.compile(r"^https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?$")
+_VERSION = re.compile(r"^v[ \t]*=[ \t]*DMARC1[ \t]*(;|\Z)")
+_URI = re.compile(r"^https://[A-Za-z0-9.-]+(:[0-9]+)?(/[!-~]*)?\Z")
 
 
 def name(domain: str) -> str:

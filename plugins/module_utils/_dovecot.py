@@ -17,9 +17,9 @@ from ansible_collections.postmaster.mail.plugins.module_utils._names import spli
 SYNTAXES = ("2.3", "2.4")
 
 #: Dovecot's own auth_username_chars, less what a directory name or %-expansion could trip over.
-_USER_PART = re.compile(r"^[a-z0-9_-][a-z0-9._-]*$")
+_USER_PART = re.compile(r"^[a-z0-9_-][a-z0-9._-]*\Z")
 _VERSION = re.compile(r"^(\d+)\.(\d+)(?:\.|\b)")
-_HEADER = re.compile(r"^[!-9;-~]+$")
+_HEADER = re.compile(r"^[!-9;-~]+\Z")
 
 
 def syntax(version: str, expected: str = "") -> str:

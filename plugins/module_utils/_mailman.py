@@ -103,7 +103,7 @@ def profile(name: str, version: int, settings: Mapping[str, Any]) -> dict[str, A
 # ---- coercion and differences
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
-_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[wdhms])+$")
+_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[wdhms])+\Z")
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
@@ -271,9 +271,9 @@ def changes(
 
 # ---- what config_list prints and reads
 
-_ASSIGNMENT = re.compile(r"^([A-Za-z][A-Za-z0-9_]*) = ?(.*)$")
+_ASSIGNMENT = re.compile(r"^([A-Za-z][A-Za-z0-9_]*) = ?(.*)\Z")
 _CODING = re.compile(rb"^#.*?coding[:=]\s*([-\w.]+)", re.M)
-_LONG = re.compile(r"^(-?\d+)[lL]$")
+_LONG = re.compile(r"^(-?\d+)[lL]\Z")
 
 
 def parse_config(data: bytes) -> dict[str, Any]:
@@ -338,7 +338,7 @@ def format_config(values: Mapping[str, Any], charset: str = "utf-8") -> str:
     """
     lines = []
     for name, value in sorted(values.items()):
-        if not re.match(r"^[a-z][a-z0-9_]*$", name) or name == "mlist":
+        if not re.match(r"^[a-z][a-z0-9_]*\Z", name) or name == "mlist":
             raise MailError(f"settings {name!r} is not the name of a setting")
         lines.append(f"{name} = {_emitted(name, value, charset)}\n")
     return "".join(lines)

@@ -71,10 +71,10 @@ _NOT_PUBLIC = tuple(
     )
 )
 
-_BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}$")
+_BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 #: A user's local part is the name of a directory.
-_DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*$")
-_SIZE = re.compile(r"^([0-9]+) ?([KMGT]?)i?B?$", re.IGNORECASE)
+_DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
+_SIZE = re.compile(r"^([0-9]+) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
 
 
 class _Problems:
@@ -166,16 +166,18 @@ def size(value: Any, option: str) -> int:
 def password_hash(value: Any, option: str) -> str:
     """Return a bcrypt hash in the C($2b$) form, the only one that every MTA, Dovecot and system here accepts.
 
-    C($2y$) and C($2a$) name the same function in today's libraries and are rewritten. The value is never in the error.
+    C($2y$) and C($2a$) name the same function in today's libraries and are rewritten. White space at the end, such as a
+    block of YAML or a vault leaves there, does not count. The value is never in the error.
 
     :raises MailError: not a bcrypt hash
     """
-    if not isinstance(value, str) or not _BCRYPT.match(value):
+    text = value.rstrip() if isinstance(value, str) else ""
+    if not _BCRYPT.match(text):
         raise MailError(
             f"{option} is not a bcrypt hash ($2b$, two digits of cost, 53 characters). Make one with: "
             "python3 -c 'import bcrypt,getpass; print(bcrypt.hashpw(getpass.getpass().encode(), bcrypt.gensalt(12)).decode())'"
         )
-    return "$2b$" + value[4:]
+    return "$2b$" + text[4:]
 
 
 def _addresses(problems: _Problems, given: Any) -> dict[str, list[str]]:
@@ -261,7 +263,7 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             owner = name if label == "@" else problems.attempt(_names.owner_name, f"{label}.{name}", f"{where}.txt")
             texts = problems.strings(values, f"{where}.txt[{label!r}]")
             for text in texts:
-                if re.match(r"(?i)v=(spf1( |$)|dkim1\b|dmarc1\b)", text):
+                if re.match(r"(?i)v=(spf1( |\Z)|dkim1\b|dmarc1\b)", text):
                     problems.add(f"{where}.txt[{label!r}] holds {text.split(';')[0].split()[0]!r}: use spf, dkim or dmarc for it")
             if owner:
                 records[owner] = texts

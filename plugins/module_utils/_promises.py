@@ -113,7 +113,7 @@ def spf(server: Server) -> str:
     except ImportError as exc:
         raise NotAsked("needs the Python package pyspf on the controller") from exc
     for domain in server.domains:
-        records = [text for text in server.texts(domain) if re.match(r"(?i)v=spf1( |$)", text)]
+        records = [text for text in server.texts(domain) if re.match(r"(?i)v=spf1( |\Z)", text)]
         if len(records) != 1:
             raise Broken(f"{domain} has {len(records)} SPF records: {records}")
         for _family, address in server.every_address():

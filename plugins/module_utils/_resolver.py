@@ -14,10 +14,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address, owner_name
 
 _OWNER = r"(?P<owner>\.|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)"
-_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]+$")
-_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 [0-9]+ [A-Za-z0-9+/= ]+$")
+_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]+\Z")
+_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 [0-9]+ [A-Za-z0-9+/= ]+\Z")
 _ADDRESS_RECORD = re.compile(r"(?im)^\s*\S+(?:\s+[0-9]+)?(?:\s+IN)?\s+(?:A|AAAA)\s+(\S+)")
-_FORWARDER = re.compile(r"^(?P<address>[0-9A-Fa-f:.]+)(?:@(?P<port>[0-9]{1,5}))?(?:#(?P<name>.+))?$")
+_FORWARDER = re.compile(r"^(?P<address>[0-9A-Fa-f:.]+)(?:@(?P<port>[0-9]{1,5}))?(?:#(?P<name>.+))?\Z")
 
 
 def root_addresses(hints: Any, option: str = "root_hints") -> list[str]:

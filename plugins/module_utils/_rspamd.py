@@ -13,7 +13,7 @@ from typing import Any
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
 
-_MODULE = re.compile(r"^[a-z][a-z0-9_]*$")
+_MODULE = re.compile(r"^[a-z][a-z0-9_]*\Z")
 
 #: Modules that the role configures itself, and the variable that switches each.
 _OWN = {

@@ -19,14 +19,14 @@ LOOKUPS_MOST, VOID_MOST, MX_MOST = 10, 2, 10
 OCTETS_GOOD = 450
 
 _COUNTED = ("include", "a", "mx", "ptr", "exists", "redirect")
-_MECHANISM = re.compile(r"^([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)((?:[:/].*)?)$", re.IGNORECASE)
-_MODIFIER = re.compile(r"^([a-z][a-z0-9_.-]*)=(.*)$", re.IGNORECASE)
-_CIDR4 = re.compile(r"^(0|[1-9][0-9]?)$")
-_CIDR6 = re.compile(r"^(0|[1-9][0-9]{0,2})$")
+_MECHANISM = re.compile(r"^([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)((?:[:/].*)?)\Z", re.IGNORECASE)
+_MODIFIER = re.compile(r"^([a-z][a-z0-9_.-]*)=(.*)\Z", re.IGNORECASE)
+_CIDR4 = re.compile(r"^(0|[1-9][0-9]?)\Z")
+_CIDR6 = re.compile(r"^(0|[1-9][0-9]{0,2})\Z")
 _MACRO = re.compile(r"%(?:\{[slodiphcrtv](?:[1-9][0-9]*)?r?[.+,/_=-]*\}|%|_|-)", re.IGNORECASE)
-_MACRO_LAST = re.compile(r"%\{[^}]*\}$")
+_MACRO_LAST = re.compile(r"%\{[^}]*\}\Z")
 _EXP_ONLY = re.compile(r"%\{[crt]", re.IGNORECASE)
-_TOP_LABEL = re.compile(r"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?$", re.IGNORECASE)
+_TOP_LABEL = re.compile(r"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?\Z", re.IGNORECASE)
 
 Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Answers = Mapping[str, Mapping[str, Sequence[str]]]
@@ -127,7 +127,7 @@ def term(text: str, option: str = "term") -> Term:
     else:
         section = "5.3" if name == "a" else "5.4"
         # domain-spec may itself hold a "/", so the prefix lengths are taken from the end
-        match = re.match(r"^(?::(.*?))?(?:/([0-9]+))?(?://([0-9]+))?$", rest)
+        match = re.match(r"^(?::(.*?))?(?:/([0-9]+))?(?://([0-9]+))?\Z", rest)
         if not match:
             raise MailError(f"{what} is not a domain with optional prefix lengths (RFC 7208 section {section})")
         target, four, six = match.groups()

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _model, _records
+from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _dovecot, _model, _records
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 HASH = "$2b$12$" + "a" * 53
@@ -114,6 +114,14 @@ def test_all_broken_rules_are_reported_together():
 def test_bcrypt_forms_become_one(prefix):
     model = _model.normalise(given(users={"me@example.org": {"password_hash": prefix + HASH[4:]}}))
     assert model["users"]["me@example.org"]["password_hash"] == HASH
+
+
+@pytest.mark.parametrize("behind", ["\n", " \r\n"])
+def test_white_space_behind_a_hash_does_not_reach_the_passwd_file(behind):
+    model = _model.normalise(given(users=user(password_hash=HASH + behind, quota=7)))
+    assert _dovecot.passwd_file(model["users"], "2.4") == f"me@example.org:{{BLF-CRYPT}}{HASH}::::::userdb_quota_storage_size=7B\n"
+    with pytest.raises(MailError, match="is not a bcrypt hash"):
+        _model.normalise(given(users=user(password_hash=f"{HASH}{behind}x")))
 
 
 @pytest.mark.parametrize("value", ["", None, "secret", "$6$salt$hash", "$2x$12$" + "a" * 53, "$2b$12$" + "a" * 52, "$2b$03$" + "a" * 53])

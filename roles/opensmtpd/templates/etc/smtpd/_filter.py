@@ -341,7 +341,7 @@ class Filter:
         elif event == "protocol-client":
             command = "|".join(values)
             if command[:10].upper() == "MAIL FROM:":
-                size = re.search(r"(?i) SIZE=(\d{1,18})(?: |$)", command)
+                size = re.search(r"(?i) SIZE=(\d{1,18})(?: |\Z)", command)
                 session.size = int(size[1]) if size else 0
 
     def request(self, phase: str, key: str, token: str, values: list[bytes]) -> None:
