@@ -374,7 +374,7 @@ MISTAKES = {
 SAID = [
     "mail_user is not a variable of this collection (did you mean users?)",
     "mail_mta 'exim' is unknown; it is one of ",
-    "mail_addresses '10.1.2.3' is private: other mail servers cannot reach it. Set mail_addresses to the addresses that the world sees",
+    "mail_addresses '10.1.2.3' is not public (private, RFC 1918): other mail servers cannot reach it. Set mail_addresses to ",
     "mail_domains['takeover.test'] has no key 'dkin' (did you mean 'dkim'?); it knows ",
     "mail_domains['spf.test'].spf: ",
     "mail_users['old@takeover.test'].password_hash is not a bcrypt hash ($2b$, two digits of cost, 53 characters).",
@@ -420,7 +420,8 @@ def test_a_private_address_of_its_own_is_not_believed():
     finally:
         on_host("ip route change default via 198.51.100.1 dev host0 onlink && ip address del 10.9.9.9/24 dev host0")
     assert run.status != 0
-    assert "mail_addresses '10.9.9.9' is private: other mail servers cannot reach it. Set mail_addresses" in run.words, run.output[-3000:]
+    told = "mail_addresses '10.9.9.9' is not public (private, RFC 1918): other mail servers cannot reach it. Set mail_addresses"
+    assert told in run.words, run.output[-3000:]
     assert on_host(STATE) == before
 
 

@@ -38,7 +38,8 @@ options:
         before its C(all).
     type: str
   domain:
-    description: Where the record stands. Needed to count what C(a) and C(mx) without a name cost.
+    description: Where the record stands. Needed to find a record that includes itself, and to count what C(a) and C(mx) without a name
+      cost.
     type: str
     default: ''
   answers:
@@ -78,7 +79,7 @@ from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import fil
 
 def spf(addresses, terms=(), all=None, existing=None, domain="", answers=None):
     """Return the value of an SPF record for C(addresses)."""
-    record = _spf.build(addresses, terms, all, existing)
+    record = _spf.build(addresses, terms, all, existing, domain)
     _spf.check(record, domain, answers)
     return record
 

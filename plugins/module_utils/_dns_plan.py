@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -103,6 +105,20 @@ class Change:
     @property
     def changed(self) -> bool:
         return self.values_changed or self.ttl_changed
+
+
+def tsig_secret(value: str, option: str = "tsig_secret") -> bytes:
+    """Return the octets of a TSIG secret (RFC 8945).
+
+    :raises MailError: not base64, or empty; the secret is not in the text
+    """
+    try:
+        octets = base64.b64decode("".join(value.split()), validate=True)
+    except (binascii.Error, ValueError):
+        octets = b""
+    if not octets:
+        raise MailError(f"{option} is not base64: give the secret as it stands in the key file, without quotation marks")
+    return octets
 
 
 def owned(value: bytes, prefix: bytes | None) -> bool:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +13,7 @@ from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_wire
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Server, Stream, Unreachable, rrset_of
-from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, inside, messages
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, inside, messages, tsig_secret
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import TYPES, Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_wire import Reply
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -55,13 +53,7 @@ def tsig_key(name: str, algorithm: str, secret: str) -> Key:
 
     :raises MailError: a name that is none, a secret that is not base64; the secret is not in the text
     """
-    try:
-        octets = base64.b64decode("".join(secret.split()), validate=True)
-    except (binascii.Error, ValueError):
-        octets = b""
-    if not octets:
-        raise MailError("tsig_secret is not base64: give the secret as it stands in the key file, without quotation marks")
-    return Key(owner_name(name, "tsig_name"), algorithm, octets)
+    return Key(owner_name(name, "tsig_name"), algorithm, tsig_secret(secret))
 
 
 def explain(code: str, server: str, zone: str, key: Key | None) -> str:

@@ -13,10 +13,10 @@ from __future__ import annotations
 import difflib
 import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _names, _spf, _system
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dmarc, _dns_plan, _dns_rdata, _names, _records, _spf, _system, _txt
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
@@ -24,7 +24,11 @@ ROLE_NAMES = ("postmaster", "abuse", "hostmaster", "webmaster", "security", "noc
 
 MTAS = ("postfix", "opensmtpd")
 CERTIFICATE_METHODS = ("acme-http", "acme-dns", "files", "self-signed")
+CERTIFICATE_KEYS = ("method", "email", "directory", "ca", "names", "key", "chain")
 DNS_BACKENDS = ("report", "rfc2136", "zone_file")
+DNS_KEYS = (
+    "backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl", "nameservers", "wait",
+)  # fmt: skip
 
 #: Names that the plan of the collection knows and this release does not build yet: refused, never ignored.
 NOT_BUILT = {
@@ -52,29 +56,14 @@ SLOW_DESTINATIONS: dict[str, dict[str, Any]] = {
     "icloud": {"domains": ["icloud.com", "me.com", "mac.com"], "connections": 2, "delay": 1},
 }
 
-#: Addresses that no other mail server can reach. Documentation prefixes are not among them: the tests live there.
-_NOT_PUBLIC = tuple(
-    ipaddress.ip_network(network)
-    for network in (
-        "0.0.0.0/8",
-        "10.0.0.0/8",
-        "100.64.0.0/10",
-        "127.0.0.0/8",
-        "169.254.0.0/16",
-        "172.16.0.0/12",
-        "192.168.0.0/16",
-        "224.0.0.0/3",
-        "::/127",
-        "fc00::/7",
-        "fe80::/10",
-        "ff00::/8",
-    )
-)
-
 _BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 #: A user's local part is the name of a directory.
 _DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
-_SIZE = re.compile(r"^([0-9]+) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
+#: What the counters of quotas hold.
+_SIZE_MOST = 2**63 - 1
+#: Selectors that the collection makes are days; as long as any of them.
+_DAY = "s20261128"
 
 
 class _Problems:
@@ -92,6 +81,14 @@ class _Problems:
             return function(*arguments)
         except MailError as exc:
             self.add(str(exc))
+            return default
+
+    def within(self, where: str, function: Callable[..., Any], *arguments: Any, default: Any = None) -> Any:
+        """Like C(attempt), for a function whose errors do not name the variable."""
+        try:
+            return function(*arguments)
+        except MailError as exc:
+            self.add(f"{where}: {exc}")
             return default
 
     def mapping(self, value: Any, where: str, keys: Sequence[str] | None = None) -> dict[str, Any]:
@@ -118,31 +115,46 @@ class _Problems:
             return []
         return [str(item) for item in values]
 
-    def choice(self, value: Any, where: str, choices: Sequence[str]) -> Any:
-        if value not in choices:
-            self.add(f"{where} {value!r} is unknown{_nearest(str(value), choices)}; it is one of {', '.join(choices)}")
+    def text(self, value: Any, where: str) -> str | None:
+        """Return a string; the empty one counts as none."""
+        if value is not None and not isinstance(value, str):
+            self.add(f"{where} must be a string, not {_kind(value)}")
+            return None
+        return value or None
+
+    def choice(self, value: Any, where: str, choices: Sequence[str]) -> str:
+        """Return one of the choices: the first one in place of a value that is none of them."""
+        if not isinstance(value, str) or value not in choices:
+            near = _nearest(value, choices) if isinstance(value, str) else ""
+            self.add(f"{where} {_shown(value)} is unknown{near}; it is one of {', '.join(choices)}")
+            return choices[0]
         return value
 
     def boolean(self, value: Any, where: str) -> bool:
         if not isinstance(value, bool):
-            self.add(f"{where} must be true or false, not {value!r}")
+            self.add(f"{where} must be true or false, not {_shown(value)}")
         return bool(value)
 
     def number(self, value: Any, where: str, low: float, high: float) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            self.add(f"{where} {value!r} must be a number from {low:g} to {high:g}")
+            self.add(f"{where} {_shown(value)} must be a number from {low:g} to {high:g}")
             return low
         return value
 
     def integer(self, value: Any, where: str, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.add(f"{where} {value!r} must be a whole number from {low} to {high}")
+            self.add(f"{where} {_shown(value)} must be a whole number from {low} to {high}")
             return low
         return int(value)
 
 
 def _kind(value: Any) -> str:
     return type(value).__name__.replace("_AnsibleTagged", "").lower()
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else text[:197] + "..."
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:
@@ -153,14 +165,17 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 def size(value: Any, option: str) -> int:
     """Return a size in bytes from a number of bytes or a text such as C(500M) or C(2 GiB); powers of 1024.
 
-    :raises MailError: neither
+    :raises MailError: neither, or more than 63 bits can count
     """
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
-        return int(value)
     match = _SIZE.match(value.strip()) if isinstance(value, str) else None
-    if not match:
-        raise MailError(f"{option} {value!r} is not a size such as 500M or 2G (powers of 1024; 0 for no limit)")
-    return int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    found = -1
+    if isinstance(value, int) and not isinstance(value, bool):
+        found = int(value)
+    elif match:
+        found = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
+    if not 0 <= found <= _SIZE_MOST:
+        raise MailError(f"{option} {_shown(value)} is not a size such as 500M or 2G (powers of 1024; 0 for no limit)")
+    return found
 
 
 def password_hash(value: Any, option: str) -> str:
@@ -186,9 +201,10 @@ def _addresses(problems: _Problems, given: Any) -> dict[str, list[str]]:
         address = problems.attempt(_names.ip_address, text, "mail_addresses")
         if address is None:
             continue
-        if any(address.version == network.version and address in network for network in _NOT_PUBLIC):
+        why = _names.not_public(str(address))
+        if why:
             problems.add(
-                f"mail_addresses {text!r} is private: other mail servers cannot reach it. "
+                f"mail_addresses {text!r} is not public ({why}): other mail servers cannot reach it. "
                 "Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"
             )
         family = found[f"ipv{address.version}"]
@@ -197,28 +213,25 @@ def _addresses(problems: _Problems, given: Any) -> dict[str, list[str]]:
     return found
 
 
-def _spf_options(problems: _Problems, given: Any, where: str) -> dict[str, Any]:
+def _spf_options(problems: _Problems, given: Any, where: str, domain: str) -> dict[str, Any]:
     options = problems.mapping(given, where, ("all", "terms"))
-    result = {"all": options.get("all"), "terms": problems.strings(options.get("terms"), f"{where}.terms")}
-    if result["all"] is not None:
-        problems.choice(result["all"], f"{where}.all", ("-all", "~all", "?all"))
-    try:
-        _spf.build(terms=result["terms"], all_term=result["all"])
-    except MailError as exc:
-        problems.add(f"{where}: {exc}")
+    end: Any = options.get("all")
+    if end is not None and problems.choice(end, f"{where}.all", ("-all", "~all", "?all")) != end:
+        end = None
+    result = {"all": end, "terms": problems.strings(options.get("terms"), f"{where}.terms")}
+    problems.within(where, _spf.build, (), result["terms"], result["all"], None, domain)
     return result
 
 
-def _dkim_options(problems: _Problems, given: Any, where: str) -> dict[str, Any]:
-    if isinstance(given, bool):
-        return {"enabled": given, "selector": None, "bits": 2048}
-    options = problems.mapping(given, where, ("selector", "bits"))
+def _dkim_options(problems: _Problems, given: Any, where: str, domain: str) -> dict[str, Any]:
+    if given is False:
+        return {"enabled": False, "selector": None, "bits": 2048}
+    options = problems.mapping({} if given is True else given, where, ("selector", "bits"))
     selector = options.get("selector")
-    return {
-        "enabled": True,
-        "selector": None if selector is None else problems.attempt(_names.selector, selector, f"{where}.selector"),
-        "bits": problems.integer(options.get("bits", 2048), f"{where}.bits", 1024, 4096),
-    }
+    if selector is not None:
+        selector = problems.attempt(_names.selector, selector, f"{where}.selector")
+    problems.within(where, _dkim.name, selector or _DAY, domain)
+    return {"enabled": True, "selector": selector, "bits": problems.integer(options.get("bits", 2048), f"{where}.bits", 1024, 4096)}
 
 
 def _dmarc_options(problems: _Problems, given: Any, where: str, domain: str) -> dict[str, Any] | None:
@@ -227,6 +240,7 @@ def _dmarc_options(problems: _Problems, given: Any, where: str, domain: str) -> 
     options = problems.mapping(
         {} if given is True else given, where, ("policy", "subdomain_policy", "rua", "ruf", "adkim", "aspf")
     )
+    problems.attempt(_names.owner_name, _dmarc.name(domain), f"{where}: name")
     policies = ("none", "quarantine", "reject")
     subdomain = options.get("subdomain_policy")
     result: dict[str, Any] = {
@@ -262,14 +276,18 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
         for label, values in problems.mapping(txt, f"{where}.txt").items():
             owner = name if label == "@" else problems.attempt(_names.owner_name, f"{label}.{name}", f"{where}.txt")
             texts = problems.strings(values, f"{where}.txt[{label!r}]")
+            if not texts:
+                problems.add(f"{where}.txt[{label!r}] names no value")
             for text in texts:
+                if problems.attempt(_txt.strings, text, f"{where}.txt[{label!r}]"):
+                    problems.within(f"{where}.txt[{label!r}]", _dns_rdata.from_text, "TXT", text)
                 if re.match(r"(?i)v=(spf1( |\Z)|dkim1\b|dmarc1\b)", text):
                     problems.add(f"{where}.txt[{label!r}] holds {text.split(';')[0].split()[0]!r}: use spf, dkim or dmarc for it")
             if owner:
                 records[owner] = texts
         domains[name] = {
-            "dkim": _dkim_options(problems, options.get("dkim"), f"{where}.dkim"),
-            "spf": None if options.get("spf") is False else _spf_options(problems, options.get("spf"), f"{where}.spf"),
+            "dkim": _dkim_options(problems, options.get("dkim"), f"{where}.dkim", name),
+            "spf": None if options.get("spf") is False else _spf_options(problems, options.get("spf"), f"{where}.spf", name),
             "dmarc": _dmarc_options(problems, options.get("dmarc"), f"{where}.dmarc", name),
             "catch_all": [
                 address
@@ -322,6 +340,7 @@ def _without_detail(address: str) -> str:
 
 
 def _aliases(problems: _Problems, given: Any, model: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the aliases that are given; see C(_role_aliases) for the others."""
     domains, users = model["domains"], model["users"]
     aliases: dict[str, list[str]] = {}
     for key, value in problems.mapping(given, "mail_aliases").items():
@@ -343,17 +362,20 @@ def _aliases(problems: _Problems, given: Any, model: Mapping[str, Any]) -> dict[
         if name in users and name not in targets:
             problems.add(f"{where} hides the mailbox of the same name: name {name} among its targets to keep a copy, or remove the user")
         aliases[name] = targets
-    if model["postmaster"]:
-        for domain in domains:
-            for role in ROLE_NAMES:
-                name = f"{role}@{domain}"
-                if name not in users and name not in aliases:
-                    aliases[name] = [model["postmaster"]]
     return aliases
 
 
-def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
-    """Find aliases, catch-alls and a postmaster that lead nowhere, and aliases that lead to themselves."""
+def _role_aliases(model: Mapping[str, Any], aliases: Container[str]) -> dict[str, list[str]]:
+    """Return the role addresses that are neither users nor aliases: they lead to the postmaster."""
+    names = [f"{role}@{domain}" for domain in model["domains"] for role in ROLE_NAMES] if model["postmaster"] else []
+    return {name: [model["postmaster"]] for name in names if name not in model["users"] and name not in aliases}
+
+
+def _check_targets(problems: _Problems, model: Mapping[str, Any], given: Container[str]) -> None:
+    """Find aliases, catch-alls and a postmaster that lead nowhere, and aliases that lead to themselves, catch-alls on the way included.
+
+    :param given: the names of C(mail_aliases); the others are the role addresses, which lead to the postmaster
+    """
     domains, users, aliases = model["domains"], model["users"], model["aliases"]
 
     def exists(target: str, catch_all: bool = True) -> bool:
@@ -372,14 +394,32 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
     if model["postmaster"] and not exists(model["postmaster"]):
         problems.add(f"mail_postmaster {model['postmaster']!r} is neither a user nor an alias")
 
+    def caught(target: str) -> bool:
+        """Whether only a catch-all takes an address."""
+        domain = target.split("@")[1]
+        return domain in domains and bool(domains[domain]["catch_all"]) and not exists(target, False)
+
     def following(name: str) -> list[str]:
-        """The aliases that mail to an alias visits next; an alias that keeps a copy ends in its own mailbox."""
+        """What mail to an alias visits next, aliases and what a catch-all takes; an alias that keeps a copy ends in its own mailbox."""
         found = []
-        for target in aliases.get(name, ()):
+        for target in aliases[name] if name in aliases else domains[name.split("@")[1]]["catch_all"]:
             after = target if target in aliases else _without_detail(target)
-            if after in aliases and not (after == name and name in users):
+            # What leads from one catch-all straight to another one was found above.
+            if (after in aliases and not (after == name and name in users)) or (name in aliases and caught(target)):
                 found.append(after)
         return found
+
+    def variables(loop: Sequence[str]) -> str:
+        names = [
+            f"mail_domains[{name.split('@')[1]!r}].catch_all"
+            if name not in aliases
+            else "mail_postmaster"
+            if name.split("@")[0] in ROLE_NAMES and name not in given
+            else "mail_aliases"
+            for name in loop
+        ]
+        names = sorted(set(names))
+        return f"{' and '.join(names)} {'has' if len(names) == 1 else 'have'} a loop"
 
     state: dict[str, str] = {}
     for start in aliases:
@@ -396,7 +436,7 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any]) -> None:
             elif state.get(after) == "open":
                 path = [entry[0] for entry in stack]
                 loop = [*path[path.index(after) :], after]
-                problems.add(f"mail_aliases has a loop: {' -> '.join(loop)}")
+                problems.add(f"{variables(loop)}: {' -> '.join(loop)}")
             elif after not in state:
                 state[after] = "open"
                 stack.append((after, iter(following(after))))
@@ -409,7 +449,7 @@ def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, A
     taken: dict[str, str] = {}
     for name, value in problems.mapping(given, "mail_slow_destinations").items():
         where = f"mail_slow_destinations[{name!r}]"
-        if not re.fullmatch(r"[a-z][a-z0-9]{0,19}", str(name)):
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name):
             problems.add(f"{where} names a transport: a letter, then at most 19 letters and digits, all lower case")
         options = problems.mapping(value, where, ("domains", "connections", "delay"))
         domains = []
@@ -422,7 +462,7 @@ def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, A
                 domains.append(domain)
         if not domains:
             problems.add(f"{where}.domains names no domain")
-        found[name] = {
+        found[str(name)] = {
             "domains": sorted(domains),
             "connections": problems.integer(options.get("connections", 1), f"{where}.connections", 1, 20),
             "delay": problems.integer(options.get("delay", 1), f"{where}.delay", 0, 3600),
@@ -431,21 +471,20 @@ def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, A
 
 
 def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
-    keys = "backend server port key_name key_algorithm key_secret zone_file zone_host reload ttl nameservers wait"
-    options = problems.mapping(given, "mail_dns", keys.split())
+    options = problems.mapping(given, "mail_dns", DNS_KEYS)
     result = {
         "backend": problems.choice(options.get("backend", "report"), "mail_dns.backend", DNS_BACKENDS),
-        "server": options.get("server"),
+        "server": problems.text(options.get("server"), "mail_dns.server"),
         "port": problems.integer(options.get("port", 53), "mail_dns.port", 1, 65535),
-        "key_name": options.get("key_name"),
+        "key_name": problems.text(options.get("key_name"), "mail_dns.key_name"),
         "key_algorithm": problems.choice(
             options.get("key_algorithm", "hmac-sha256"),
             "mail_dns.key_algorithm",
             ("hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"),
         ),
-        "key_secret": options.get("key_secret"),
-        "zone_file": options.get("zone_file"),
-        "zone_host": options.get("zone_host"),
+        "key_secret": problems.text(options.get("key_secret"), "mail_dns.key_secret"),
+        "zone_file": problems.text(options.get("zone_file"), "mail_dns.zone_file"),
+        "zone_host": problems.text(options.get("zone_host"), "mail_dns.zone_host"),
         "reload": problems.strings(options.get("reload"), "mail_dns.reload"),
         "ttl": problems.integer(options.get("ttl", 3600), "mail_dns.ttl", 60, 604800),
         "nameservers": [
@@ -457,29 +496,48 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
     }
     needed = {"rfc2136": ("server", "key_name", "key_secret"), "zone_file": ("zone_file",)}.get(result["backend"], ())
     for key in needed:
-        if not result[key]:
+        if not options.get(key):
             problems.add(f"mail_dns.{key} is needed by mail_dns.backend {result['backend']!r}")
+    if result["server"]:
+        problems.attempt(_host, result["server"], "mail_dns.server")
+    if result["key_name"]:
+        problems.attempt(_names.owner_name, result["key_name"], "mail_dns.key_name")
+    if result["key_secret"]:
+        problems.attempt(_dns_plan.tsig_secret, result["key_secret"], "mail_dns.key_secret")
+    if result["zone_file"] and not result["zone_file"].startswith("/"):
+        problems.add(f"mail_dns.zone_file {result['zone_file']!r} must be an absolute path")
     return result
 
 
+def _host(value: str, option: str) -> str:
+    """Return the name or the address of a host.
+
+    :raises MailError: neither
+    """
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        return _names.owner_name(value, option)
+
+
 def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_family: str) -> dict[str, Any]:
-    options = problems.mapping(given, "mail_certificates", ("method", "email", "directory", "ca", "names", "key", "chain"))
+    options = problems.mapping(given, "mail_certificates", CERTIFICATE_KEYS)
     result = {
         "method": problems.choice(options.get("method", "acme-http"), "mail_certificates.method", CERTIFICATE_METHODS),
-        "email": options.get("email"),
-        "directory": options.get("directory"),
-        "ca": options.get("ca"),
+        "email": problems.text(options.get("email"), "mail_certificates.email"),
+        "directory": problems.text(options.get("directory"), "mail_certificates.directory"),
+        "ca": problems.text(options.get("ca"), "mail_certificates.ca"),
         "names": [
             name
             for text in problems.strings(options.get("names"), "mail_certificates.names")
             if (name := problems.attempt(_names.domain_name, text, "mail_certificates.names"))
         ],
-        "key": options.get("key"),
-        "chain": options.get("chain"),
+        "key": problems.text(options.get("key"), "mail_certificates.key"),
+        "chain": problems.text(options.get("chain"), "mail_certificates.chain"),
     }
     if result["method"] == "files":
         for key in ("key", "chain"):
-            if not result[key]:
+            if not options.get(key):
                 problems.add(f"mail_certificates.{key} is needed by mail_certificates.method 'files'")
     if result["method"] == "acme-dns" and dns["backend"] != "rfc2136":
         problems.add("mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' to answer the challenge (RFC 8555 section 8.4)")
@@ -514,6 +572,16 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
     return result
 
 
+def _check_records(problems: _Problems, model: Mapping[str, Any]) -> None:
+    """Find what only all records together show: some that may not stand at one name, or that no message could carry."""
+    no_zone = {"zone": None, "owned_prefix": None}
+
+    def check() -> None:
+        _dns_plan.check_batch(_dns_plan.wanted_records({**no_zone, **record} for record in _records.plan(model)))
+
+    problems.within("mail_domains", check)
+
+
 KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations")
 
 
@@ -532,7 +600,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
         if name in NOT_BUILT:
             problems.add(f"mail_{name} ({NOT_BUILT[name]}) is not built yet in this release: take it out")
         elif name not in KNOWN:
-            problems.add(f"mail_{name} is not a variable of this collection{_nearest(name, KNOWN).replace(chr(39), '')}")
+            problems.add(f"mail_{name} is not a variable of this collection{_nearest(str(name), KNOWN).replace(chr(39), '')}")
     model: dict[str, Any] = {
         "fqdn": problems.attempt(_names.domain_name, given["fqdn"], "mail_fqdn") if "fqdn" in given else None,
         "addresses": _addresses(problems, given.get("addresses")),
@@ -541,20 +609,23 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     }
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
     postmaster = given.get("postmaster")
-    if postmaster:
+    if postmaster not in (None, ""):
         postmaster = problems.attempt(_names.address, postmaster, "mail_postmaster")
     elif users:
         postmaster = next(iter(users))
     elif model["domains"] and "users" in given:
         problems.add("mail_postmaster is needed where mail_users has no user: every domain has a postmaster (RFC 5321 section 4.5.1)")
     model["postmaster"] = postmaster or None
-    model["aliases"] = _aliases(problems, given.get("aliases"), model)
+    aliases = _aliases(problems, given.get("aliases"), model)
+    model["aliases"] = {**aliases, **_role_aliases(model, aliases)}
     if "users" in given:
-        _check_targets(problems, model)
+        _check_targets(problems, model, aliases)
     model["dns"] = _dns(problems, given.get("dns"))
     model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
+    if model["fqdn"] and not problems.found:
+        _check_records(problems, model)
     if problems.found:
         count = len(problems.found)
         raise MailError(

@@ -15,6 +15,31 @@ _LDH = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _OWNER = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _DOT_ATOM = re.compile(r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 
+# The documentation ranges (RFC 5737, RFC 3849) are left out: test networks use them as public ones.
+_NOT_PUBLIC = tuple(
+    (ipaddress.ip_network(network), why)
+    for network, why in (
+        ("0.0.0.0/8", "this network, RFC 791 section 3.2"),
+        ("10.0.0.0/8", "private, RFC 1918"),
+        ("100.64.0.0/10", "shared behind a carrier's NAT, RFC 6598"),
+        ("127.0.0.0/8", "loopback, RFC 1122 section 3.2.1.3"),
+        ("169.254.0.0/16", "link-local, RFC 3927"),
+        ("172.16.0.0/12", "private, RFC 1918"),
+        ("192.0.0.0/24", "protocol assignments, RFC 6890"),
+        ("192.168.0.0/16", "private, RFC 1918"),
+        ("198.18.0.0/15", "benchmarks, RFC 2544"),
+        ("224.0.0.0/4", "multicast, RFC 5771"),
+        ("240.0.0.0/4", "reserved, RFC 1112"),
+        ("::/127", "unspecified or loopback, RFC 4291 section 2.5"),
+        ("64:ff9b:1::/48", "local translation, RFC 8215"),
+        ("100::/64", "discard, RFC 6666"),
+        ("fc00::/7", "unique local, RFC 4193"),
+        ("fe80::/10", "link-local, RFC 4291 section 2.5.6"),
+        ("fec0::/10", "site-local, RFC 3879"),
+        ("ff00::/8", "multicast, RFC 4291 section 2.7"),
+    )
+)
+
 
 def _labels(option: str, value: str, pattern: re.Pattern[str], rule: str) -> str:
     if not isinstance(value, str):
@@ -110,3 +135,9 @@ def reverse_name(value: str, option: str = "address") -> str:
     Under in-addr.arpa (RFC 1035 section 3.5) or ip6.arpa (RFC 3596 section 2.5).
     """
     return ip_address(value, option).reverse_pointer
+
+
+def not_public(address: str) -> str:
+    """Why an address cannot be a public mail server's, with the source; empty if it can."""
+    found = ip_address(address)
+    return next((why for network, why in _NOT_PUBLIC if found.version == network.version and found in network), "")

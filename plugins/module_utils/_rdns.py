@@ -18,7 +18,7 @@ from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dnsbl
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, ip_address, reverse_name
+from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, ip_address, not_public, reverse_name
 from ansible_collections.postmaster.mail.plugins.module_utils._outcome import Answers, Outcome, Question, answer
 
 STATUSES = ("pass", "warn", "fail", "unknown")
@@ -30,31 +30,6 @@ FAIL_ON = ("fail", "warn", "unknown", *CHECKS)
 
 # PTR and MX targets beyond these are not followed: a misconfigured or hostile zone must not multiply the questions.
 _MAX_NAMES = 10
-
-# The documentation ranges (RFC 5737, RFC 3849) are left out: test networks use them as public ones.
-_NOT_PUBLIC = tuple(
-    (ipaddress.ip_network(network), why)
-    for network, why in (
-        ("0.0.0.0/8", "this network, RFC 791 section 3.2"),
-        ("10.0.0.0/8", "private, RFC 1918"),
-        ("100.64.0.0/10", "shared behind a carrier's NAT, RFC 6598"),
-        ("127.0.0.0/8", "loopback, RFC 1122 section 3.2.1.3"),
-        ("169.254.0.0/16", "link-local, RFC 3927"),
-        ("172.16.0.0/12", "private, RFC 1918"),
-        ("192.0.0.0/24", "protocol assignments, RFC 6890"),
-        ("192.168.0.0/16", "private, RFC 1918"),
-        ("198.18.0.0/15", "benchmarks, RFC 2544"),
-        ("224.0.0.0/4", "multicast, RFC 5771"),
-        ("240.0.0.0/4", "reserved, RFC 1112"),
-        ("::/127", "unspecified or loopback, RFC 4291 section 2.5"),
-        ("64:ff9b:1::/48", "local translation, RFC 8215"),
-        ("100::/64", "discard, RFC 6666"),
-        ("fc00::/7", "unique local, RFC 4193"),
-        ("fe80::/10", "link-local, RFC 4291 section 2.5.6"),
-        ("fec0::/10", "site-local, RFC 3879"),
-        ("ff00::/8", "multicast, RFC 4291 section 2.7"),
-    )
-)
 
 # Whole words that receivers' own lists take for a dial-up or otherwise assigned-by-pool address.
 _DYNAMIC_WORDS = frozenset(
@@ -134,12 +109,6 @@ def fail_on(values: Sequence[str]) -> tuple[str, ...]:
         if value not in FAIL_ON:
             raise MailError(f"fail_on {value!r} is neither a status nor a check; known are: {', '.join(FAIL_ON)}")
     return tuple(values)
-
-
-def not_public(address: str) -> str:
-    """Why an address cannot be a public mail server's, with the source; empty if it can."""
-    found = ipaddress.ip_address(address)
-    return next((why for network, why in _NOT_PUBLIC if found.version == network.version and found in network), "")
 
 
 # ---- what to ask

@@ -52,7 +52,7 @@ def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None 
     for domain, options in model["domains"].items():
         add(domain, "MX", [f"10 {model['fqdn']}."])
         if options["spf"] is not None:
-            text = _spf.build(addresses=addresses, terms=options["spf"]["terms"], all_term=options["spf"]["all"])
+            text = _spf.build(addresses=addresses, terms=options["spf"]["terms"], all_term=options["spf"]["all"], domain=domain)
             add(domain, "TXT", [text], "present", "v=spf1")
         key = (keys or {}).get(domain)
         if options["dkim"]["enabled"] and key and key.get("value"):
@@ -68,7 +68,7 @@ def plan(model: Mapping[str, Any], keys: Mapping[str, Mapping[str, Any]] | None 
     # The greeting's own name: bounces have no envelope sender, so SPF judges the HELO name (RFC 7208 section 2.3).
     fqdn = model["fqdn"]
     if fqdn not in model["domains"] and any(fqdn.endswith(f".{domain}") for domain in model["domains"]):
-        text = _spf.build(addresses=addresses, all_term="-all")
+        text = _spf.build(addresses=addresses, all_term="-all", domain=fqdn)
         add(fqdn, "TXT", [text], "present", "v=spf1")
     return records
 

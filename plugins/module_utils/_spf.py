@@ -332,7 +332,9 @@ def _covered(new: Term, terms: Iterable[Term]) -> bool:
     return False
 
 
-def build(addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: str | None = None, existing: str | None = None) -> str:
+def build(
+    addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: str | None = None, existing: str | None = None, domain: str = ""
+) -> str:
     """Return one record that lets these addresses of both families send.
 
     :param addresses: IPv4 and IPv6 addresses and networks, in any order
@@ -341,6 +343,7 @@ def build(addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: st
         means ``~all`` for a new record without C(redirect=), and an existing record's own end otherwise
     :param existing: a published record to extend: all of its terms stay, in their order; addresses that it does not let
         pass yet come first, so that nothing before them can decide otherwise, and new terms come before its C(all)
+    :param domain: where the record stands, to find one that includes itself
     :raises MailError: a term that is none, a contradiction, or more than ten look-ups (RFC 7208)
     """
     for option, value in (("addresses", addresses), ("terms", terms)):
@@ -399,5 +402,5 @@ def build(addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: st
     parts += [item.text for item in [*trailing, *after]] + modifiers
     made = " ".join(parts)
     parse(made)  # redirect= and exp= once each, over old and new
-    check(made)
+    check(made, domain)
     return made

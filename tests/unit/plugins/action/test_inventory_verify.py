@@ -118,10 +118,11 @@ def test_the_variables_of_one_role_are_judged_together(site):
     assert rules(output) == ["mail_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
 
 
-@pytest.mark.parametrize("address", ["10.0.0.5", "fd00::5"])
-def test_a_private_address_asks_for_the_public_one(site, address):
+@pytest.mark.parametrize(("address", "why"), [("10.0.0.5", "private, RFC 1918"), ("fd00::5", "unique local, RFC 4193")])
+def test_a_private_address_asks_for_the_public_one(site, address, why):
     _status, output = site(one(mail_addresses=address))
-    assert rules(output)[0].startswith(f"mail_addresses '{address}' is private: other mail servers cannot reach it. Set mail_addresses to ")
+    told = f"mail_addresses '{address}' is not public ({why}): other mail servers cannot reach it. Set mail_addresses to "
+    assert rules(output)[0].startswith(told)
 
 
 def test_an_empty_name_is_none(site):

@@ -10,6 +10,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 HASH = "$2b$12$" + "a" * 53
+LONG = ".".join(letter * 60 for letter in "abcd") + ".example"
+RFC2136 = {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "mail", "key_secret": "c2VjcmV0"}
 
 
 def given(**changes):
@@ -49,7 +51,7 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"mta": "exim"}, "mail_mta 'exim' is unknown; it is one of postfix, opensmtpd"),
         ({"routes": {}}, "mail_routes (smarthosts and routes) is not built yet in this release: take it out"),
         ({"fqdn": "mail"}, "mail_fqdn 'mail' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
-        ({"addresses": "10.1.2.3"}, "mail_addresses '10.1.2.3' is private: other mail servers cannot reach it. "
+        ({"addresses": "10.1.2.3"}, "mail_addresses '10.1.2.3' is not public (private, RFC 1918): other mail servers cannot reach it. "
          "Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"),
         ({"addresses": ["x"]}, "mail_addresses 'x' is not an IPv4 or IPv6 address"),
         ({"domains": {"example.org": {"dkmi": {}}}},
@@ -94,13 +96,63 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "
          "to answer the challenge (RFC 8555 section 8.4)"),
         ({"filter": {"junk": 20}}, "mail_filter.junk 20 must be below mail_filter.reject 15: nothing would land in Junk"),
+        ({"addresses": "198.18.0.1"}, "mail_addresses '198.18.0.1' is not public (benchmarks, RFC 2544): other mail servers cannot reach it. "
+         "Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"),
+        ({"domains": {"example.org": {"txt": {"a": "\u00e9"}}}}, "mail_domains['example.org'].txt['a'] '\u00e9' is not ASCII, and no rule says "
+         "how a TXT record would encode it (RFC 1035 section 3.3.14)"),
+        ({"domains": {"example.org": {"txt": "a" * 70000}}}, "mail_domains['example.org'].txt['@'] of 70000 octets does not fit "
+         "a TXT record of 65535 octets (RFC 1035 section 3.2.1)"),
+        ({"domains": {"example.org": {"txt": ""}}}, "mail_domains['example.org'].txt['@']: TXT value '': a TXT value must not be empty"),
+        ({"domains": {"example.org": {"txt": "a\n"}}},
+         "mail_domains['example.org'].txt['@']: TXT value 'a\\n': a TXT value must not contain the control character '\\n'"),
+        ({"domains": {"example.org": {"txt": {"a": None}}}}, "mail_domains['example.org'].txt['a'] names no value"),
+        ({"domains": {"example.org": {"txt": ["a" * 40000, "b" * 40000]}}}, "mail_domains: example.org TXT: 80430 octets of records "
+         "do not fit into one DNS message of 65535 (RFC 1035 section 4.2.2)"),
+        ({"domains": {"example.org": {"txt": {"_smtp._tls": ["v=TLSRPTv1; rua=mailto:a@b.test", "v=TLSRPTv1; rua=mailto:c@b.test"]}}}},
+         "mail_domains: _smtp._tls.example.org: there would be 2 TLS-RPT values, and one is the rule (RFC 8460 section 3): "
+         "'v=TLSRPTv1; rua=mailto:a@b.test'; 'v=TLSRPTv1; rua=mailto:c@b.test'"),
+        ({"domains": {"example.org": {}, LONG: {"dkim": False}}},
+         f"mail_domains[{LONG!r}].dmarc: name '_dmarc.{LONG}' is longer than 253 characters (RFC 1035 section 2.3.4)"),
+        ({"domains": {"example.org": {}, LONG: {"dmarc": False}}},
+         f"mail_domains[{LONG!r}].dkim: selector 's20261128' and domain {LONG!r} make a name longer than 253 characters "
+         "(RFC 1035 section 2.3.4)"),
+        ({"domains": {"example.org": {"spf": {"terms": ["include:Example.org"]}}}}, "mail_domains['example.org'].spf: SPF record "
+         "'v=spf1 include:Example.org ~all' leads back to example.org by 'include:Example.org' (RFC 7208 section 4.6.4)"),
+        ({"dns": {**RFC2136, "key_name": "bad name"}}, "mail_dns.key_name 'bad name' has a bad label 'bad name': "
+         "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)"),
+        ({"dns": {**RFC2136, "key_secret": "not base64 !!"}},
+         "mail_dns.key_secret is not base64: give the secret as it stands in the key file, without quotation marks"),
+        ({"dns": {**RFC2136, "server": ["198.51.100.2"]}}, "mail_dns.server must be a string, not list"),
+        ({"dns": {**RFC2136, "server": "ns 1"}}, "mail_dns.server 'ns 1' has a bad label 'ns 1': "
+         "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)"),
+        ({"dns": {"backend": "zone_file", "zone_file": "zones/{zone}"}}, "mail_dns.zone_file 'zones/{zone}' must be an absolute path"),
+        ({"domains": {"example.org": {"catch_all": "a@example.org"}}, "aliases": {"a@example.org": "b@example.org"}},
+         "mail_aliases and mail_domains['example.org'].catch_all have a loop: a@example.org -> b@example.org -> a@example.org"),
+        ({"domains": {"example.org": {"catch_all": "a+x@example.org"}}, "aliases": {"a@example.org": "b+y@example.org"}},
+         "mail_aliases and mail_domains['example.org'].catch_all have a loop: a@example.org -> b@example.org -> a@example.org"),
+        ({"domains": {"example.org": {"catch_all": "a@example.org"}, "example.net": {"catch_all": "b@example.net"}},
+          "aliases": {"a@example.org": "c@example.net", "b@example.net": "c@example.org"}},
+         "mail_aliases and mail_domains['example.net'].catch_all and mail_domains['example.org'].catch_all have a loop: "
+         "a@example.org -> c@example.net -> b@example.net -> c@example.org -> a@example.org"),
+        ({"domains": {"example.org": {"catch_all": "noc@example.org"}}, "postmaster": "x@example.org"},
+         "mail_domains['example.org'].catch_all and mail_postmaster have a loop: x@example.org -> noc@example.org -> x@example.org"),
+        ({"postmaster": "noc@example.org"}, "mail_postmaster has a loop: noc@example.org -> noc@example.org"),
+        ({"mta": ["postfix"]}, "mail_mta ['postfix'] is unknown; it is one of postfix, opensmtpd"),
+        ({"postmaster": []}, "mail_postmaster [] is not an address of the form user@domain (RFC 5321 section 4.1.2)"),
+        ({"certificates": {"method": {}}},
+         "mail_certificates.method {} is unknown; it is one of acme-http, acme-dns, files, self-signed"),
+        ({"users": user(quota="9" * 5000)}, f"mail_users['me@example.org'].quota '{'9' * 196}... is not a size such as 500M or 2G "
+         "(powers of 1024; 0 for no limit)"),
+        ({"users": user(quota="9999999T")}, "mail_users['me@example.org'].quota '9999999T' is not a size such as 500M or 2G "
+         "(powers of 1024; 0 for no limit)"),
+        ({5: {}}, "mail_5 is not a variable of this collection"),
         ({"filter": {"trusted": "198.51.100.1/24"}},
          "mail_filter.trusted '198.51.100.1/24' is not a network in CIDR form: 198.51.100.1/24 has host bits set"),
     ],
 )
 def test_broken_rules_name_variable_value_and_rule(changes, text):
     with pytest.raises(MailError) as error:
-        _model.normalise(given(**changes))
+        _model.normalise({**given(), **changes})
     assert str(error.value) == f"one rule is broken:\n- {text}"
 
 
@@ -108,6 +160,67 @@ def test_all_broken_rules_are_reported_together():
     with pytest.raises(MailError) as error:
         _model.normalise(given(mta="exim", user={}, filter={"junk": 99}))
     assert str(error.value).startswith("3 rules are broken:\n- ")
+
+
+def test_what_is_wrong_with_records_and_their_publication_is_told_together():
+    with pytest.raises(MailError) as error:
+        _model.normalise(
+            given(
+                domains={"example.org": {"txt": {"a": ["\u00e9", ""]}, "spf": {"terms": ["include:example.org"]}}},
+                dns={**RFC2136, "key_name": "bad name", "key_secret": "!"},
+            )
+        )
+    assert [rule.split(" ")[0].rstrip(":") for rule in error.value.rules] == [
+        "mail_domains['example.org'].txt['a']",
+        "mail_domains['example.org'].txt['a']",
+        "mail_domains['example.org'].spf",
+        "mail_dns.key_name",
+        "mail_dns.key_secret",
+    ]
+
+
+_NESTED = {
+    "domains": ("example.org", ("dkim", "spf", "dmarc", "catch_all", "txt", "mta_sts")),
+    "users": ("me@example.org", ("password_hash", "quota", "senders", "limit")),
+    "aliases": ("a@example.org", ()),
+    "slow_destinations": ("slow", ("domains", "connections", "delay")),
+    "dns": (None, tuple(_model.DNS_KEYS)),
+    "certificates": (None, tuple(_model.CERTIFICATE_KEYS)),
+    "filter": (None, ("reject", "junk", "greylist", "dnsbls", "trusted")),
+}
+_DOMAIN = {"dkim": ("selector", "bits"), "spf": ("all", "terms"), "dmarc": ("policy", "subdomain_policy", "rua", "ruf", "adkim", "aspf")}
+
+
+def _places():
+    """Every place in which somebody could write a value: functions from the value to the variables."""
+    for name in (*_model.KNOWN, *_model.NOT_BUILT, "nonsense", 5):
+        yield str(name), lambda value, name=name: {name: value}
+    for name, (key, options) in _NESTED.items():
+        if key is not None:
+            yield f"{name}.{key}", lambda value, name=name, key=key: {name: {key: value}}
+        for option in options:
+            yield (
+                f"{name}.{option}",
+                lambda value, name=name, key=key, option=option: {name: {option: value} if key is None else {key: {option: value}}},
+            )
+    for option, inner in _DOMAIN.items():
+        for key in inner:
+            yield f"domains.{option}.{key}", lambda value, option=option, key=key: {"domains": {"example.org": {option: {key: value}}}}
+    yield "domains.txt.a", lambda value: {"domains": {"example.org": {"txt": {"a": value}}}}
+
+
+_PLACES = dict(_places())
+
+
+@pytest.mark.parametrize("place", _PLACES)
+def test_a_wrongly_typed_value_is_told_and_never_a_traceback(place):
+    values = [[], {}, None, 5, "x", True, 1.5, "9" * 5000, b"x", float("nan"), [[]], [{}], [None], {"x": 1}, {1: 2}, {"x": {"y": {}}}]
+    for value in values:
+        for os_family in ("", "OpenBSD"):
+            try:
+                _model.normalise({**given(), **_PLACES[place](value)}, os_family)
+            except MailError:
+                pass
 
 
 @pytest.mark.parametrize("prefix", ["$2a$", "$2y$", "$2b$"])

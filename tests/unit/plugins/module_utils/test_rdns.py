@@ -115,6 +115,7 @@ def test_lists_are_not_asked_about_addresses_that_are_not_public():
         ("198.51.100.25", ""), ("192.0.2.1", ""), ("203.0.113.1", ""), ("2001:db8::25", ""), ("8.8.8.8", ""), ("2606:4700::1", ""),
         ("10.1.2.3", "private, RFC 1918"), ("172.31.0.1", "private, RFC 1918"), ("172.32.0.1", ""), ("192.168.1.1", "private, RFC 1918"),
         ("127.0.0.1", "loopback, RFC 1122 section 3.2.1.3"), ("169.254.1.1", "link-local, RFC 3927"),
+        ("192.0.0.1", "protocol assignments, RFC 6890"), ("198.19.255.255", "benchmarks, RFC 2544"), ("fec0::1", "site-local, RFC 3879"),
         ("100.64.0.1", "shared behind a carrier's NAT, RFC 6598"), ("224.0.0.1", "multicast, RFC 5771"),
         ("::1", "unspecified or loopback, RFC 4291 section 2.5"), ("fd00::1", "unique local, RFC 4193"),
         ("fe80::1", "link-local, RFC 4291 section 2.5.6"), ("ff02::1", "multicast, RFC 4291 section 2.7"),
