@@ -53,13 +53,13 @@ class Term(NamedTuple):
         return (self.name, self.qualifier, self.text.lower().lstrip("+-~?"))
 
 
-def _macro_string(value: str, what: str, explanation: bool = False) -> None:
+def _macro_string(value: str, what: str) -> None:
     rest = _MACRO.sub("", value)
     if "%" in rest:
         raise MailError(f"{what} has a '%' that begins no macro (RFC 7208 section 7.1)")
     if any(not "!" <= char <= "~" for char in rest):
         raise MailError(f"{what} has a character that is not visible ASCII (RFC 7208 section 7.1)")
-    if not explanation and _EXP_ONLY.search(value):
+    if _EXP_ONLY.search(value):
         raise MailError(f"{what} uses a macro letter that only explanation texts may use (RFC 7208 section 7.2)")
 
 
@@ -101,7 +101,7 @@ def term(text: str, option: str = "term") -> Term:
         if name in ("redirect", "exp"):
             _domain_spec(value, what)
         else:
-            _macro_string(value, what, explanation=True)
+            _macro_string(value, what)
         return Term(name, "", value, None, text)
     mechanism = _MECHANISM.match(text)
     if not mechanism:

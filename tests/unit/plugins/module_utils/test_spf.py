@@ -144,6 +144,10 @@ BROKEN = [
     ({"terms": ["exists:%{x}.example.org"]}, "terms 'exists:%{x}.example.org' has a '%' that begins no macro (RFC 7208 section 7.1)"),
     ({"terms": ["exists:%{t}.example.org"]},
      "terms 'exists:%{t}.example.org' uses a macro letter that only explanation texts may use (RFC 7208 section 7.2)"),
+    ({"terms": ["x=%{r}"]}, "terms 'x=%{r}' uses a macro letter that only explanation texts may use (RFC 7208 section 7.2)"),
+    ({"terms": ["mx\n"]}, "terms 'mx\\n' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
+    ({"terms": ["include:example.org."], "domain": "Example.org"}, "SPF record 'v=spf1 include:example.org. ~all' leads back to example.org "
+     "by 'include:example.org.' (RFC 7208 section 4.6.4)"),
     ({"terms": ["include:é.example.org"]},
      "terms 'include:é.example.org' has a character that is not visible ASCII (RFC 7208 section 7.1)"),
     ({"terms": ["ptr/24"]}, "terms 'ptr/24' takes a domain and no prefix length (RFC 7208 section 5.5)"),
@@ -165,7 +169,7 @@ def test_errors(arguments, text):
 
 @pytest.mark.parametrize("text", [
     "incude:x.org", "ip4:198.51.100.256", "ip4", "ip4:198.51.100.0/33", "a/33", "mx//129", "include", "include:", "exists:%{x}.example.org",
-    "ptr/24", "all:x.org", "ip6:198.51.100.1",
+    "ptr/24", "all:x.org", "ip6:198.51.100.1", "x=%{c}", "x=%{r}", "x=%{t}",
 ])
 def test_pyspf_finds_the_same_terms_broken(monkeypatch, text):
     with pytest.raises(MailError):
