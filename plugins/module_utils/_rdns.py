@@ -39,7 +39,10 @@ _DYNAMIC_WORDS = frozenset(
         "unassigned", "unused", "vdsl", "wimax", "xdsl",
     )
 )  # fmt: skip
+# A name that begins with one of these says of an address only that it is somebody's.
+_ASSIGNED_WORDS = frozenset(("static", "staticip"))
 # Names that hosters give to every machine until its owner sets another.
+_HOSTER_LABEL = re.compile(r"(?:vps|vmi|kvm|vserver)-?(?:[0-9]{4,}|[0-9a-f]{8})")
 _HOSTER_SUFFIXES = (
     "amazonaws.com", "clients.your-server.de", "cloudapp.azure.com", "cloudapp.net", "contaboserver.net", "googleusercontent.com",
     "hstgr.cloud", "instances.scw.cloud", "ip.linodeusercontent.com", "kimsufi.com", "members.linode.com", "poneytelecom.eu",
@@ -454,8 +457,8 @@ def looks_generic(name: str, addresses: Sequence[str]) -> str:
     """Why a name looks like one that a provider gave to an address, in words; empty if it does not.
 
     Two of the octets of an IPv4 address are enough, in either order, plain or padded to three digits, in one run or
-    apart; so are an address in hexadecimal or as one number, and for IPv6 three of its groups, half of its digits or
-    its digits in reverse.
+    apart (neighbours that are both below 10 are not: C(mx1-2) counts machines); so are an address in hexadecimal or as
+    one number, and for IPv6 three of its groups, half of its digits or its digits in reverse.
     """
     name = name.lower()
     labels = name.split(".")
@@ -469,8 +472,13 @@ def looks_generic(name: str, addresses: Sequence[str]) -> str:
     for suffix in _HOSTER_SUFFIXES:
         if name.endswith("." + suffix):
             return f"is a name that the hoster gives to every machine (*.{suffix})"
+    if host and _HOSTER_LABEL.fullmatch(labels[0]):
+        return "is a name that a hoster gives to every machine (a kind and a number)"
     word = next((word for word in re.split(r"[^a-z]+", host) if word in _DYNAMIC_WORDS), "")
-    return f"has the word {word!r} of dynamic addresses" if word else ""
+    if word:
+        return f"has the word {word!r} of dynamic addresses"
+    word = next((word for word in re.split(r"[^a-z]+", labels[0] if host else "") if word in _ASSIGNED_WORDS), "")
+    return f"has the word {word!r} of addresses that nobody named" if word else ""
 
 
 def _carries_ipv4(name: str, host: str, octets: bytes) -> bool:
@@ -479,8 +487,10 @@ def _carries_ipv4(name: str, host: str, octets: bytes) -> bool:
     hexed = [f"{octet:02x}" for octet in octets]
     for order in (1, -1):
         # Neighbouring octets, one separator between: 198-51, 51.100, 100x25, 025_100
-        for first, second in zip(numbers[::order], numbers[::order][1:]):
-            if re.search(rf"(?<!\d)0{{0,2}}{first}[-._x]0{{0,2}}{second}(?!\d)", name):
+        run = numbers[::order]
+        for window in (*zip(run, run[1:]), *zip(run, run[1:], run[2:])):
+            pattern = "[-._x]".join(f"0{{0,2}}{number}" for number in window)
+            if (len(window) > 2 or max(map(len, window)) > 1) and re.search(rf"(?<!\d){pattern}(?!\d)", name):
                 return True
         # In one run: 198051100025, 1985110025, c6336419, c6-33-64-19
         if "".join(padded[::order]) in name or re.search(rf"(?<!\d){''.join(numbers[::order])}(?!\d)", name):

@@ -287,8 +287,9 @@ def test_a_greeting_without_any_name_to_compare_with_is_unknown():
         "host25.net100.example.net", "h100025.example.net",
         # words
         "dyn.example.net", "dhcp-17.example.net", "pool3.example.net", "mail.adsl.example.net", "ppp7.example.net", "cpe1.example.net",
+        "static.example.net", "static-ip.example.net", "host-static7.example.net",
         # hosters
-        "vps-1a2b3c4d.vps.ovh.net", "vmi12345.contaboserver.net", "li123-45.members.linode.com",
+        "vps-1a2b3c4d.vps.ovh.net", "vps12345.ovh.net", "vmi12345.contaboserver.net", "li123-45.members.linode.com",
     ],
 )  # fmt: skip
 def test_generic_ipv4_names(name):
@@ -299,7 +300,7 @@ def test_generic_ipv4_names(name):
     "name",
     [
         "mail.example.org", "mx25.example.org", "mx1.example.org", "smtp-100.example.org", "mail198.example.org", "a25b.example.org",
-        "mail.pool.org", "pool.org", "mx.dyn.com", "static.example.org", "vps.example.org", "mail51.example.org", "host1985110.example.org",
+        "mail.pool.org", "pool.org", "mx.dyn.com", "static.org", "mail.static.org", "vps.example.org", "vps1.example.org", "mail51.example.org", "host1985110.example.org",
         "carpool.example.org", "dynamo.example.org", "mail-2.1.example.org", "x1981.51.example.org", "mail.net25.org",
         "deadc6336419beef.example.org", "server-251.100.example.org", "mx.adslfabrik.example",
     ],
@@ -310,7 +311,19 @@ def test_own_names(name):
 
 def test_small_octets_are_no_evidence_apart_from_each_other():
     assert _rdns.looks_generic("mx1.mail2.example.org", ["1.2.1.2"]) == ""
-    assert _rdns.looks_generic("mx1-2.mail.example.org", ["1.2.1.2"])
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "generic"),
+    [
+        ("mx1-2.example.org", "198.1.2.3", False), ("mx2-1.example.org", "198.1.2.3", False), ("mx0-0.example.org", "192.0.0.25", False),
+        ("mail0-1.example.org", "203.0.1.7", False), ("mx1-2.mail.example.org", "1.2.1.2", False),
+        ("h1-2-3.example.org", "198.1.2.3", True), ("h3-2-1.example.org", "198.1.2.3", True), ("h198-1.example.org", "198.1.2.3", True),
+        ("h0-25.example.org", "192.0.0.25", True), ("h2-10.example.org", "198.51.2.10", True), ("h1-2-1.example.org", "1.2.1.2", True),
+    ],
+)  # fmt: skip
+def test_two_neighbours_below_ten_count_machines(name, address, generic):
+    assert bool(_rdns.looks_generic(name, [address])) is generic
 
 
 @pytest.mark.parametrize(
@@ -337,7 +350,9 @@ def test_own_names_on_ipv6(name):
 def test_the_reason_is_told_and_either_family_counts():
     assert _rdns.looks_generic("ip-198-51-100-25.example.net", [V6, V4]) == f"carries the digits of {V4}"
     assert _rdns.looks_generic("a.vps.ovh.net", [V4]) == "is a name that the hoster gives to every machine (*.vps.ovh.net)"
+    assert _rdns.looks_generic("vps12345.ovh.net", [V4]) == "is a name that a hoster gives to every machine (a kind and a number)"
     assert _rdns.looks_generic("pool1.example.net", [V4]) == "has the word 'pool' of dynamic addresses"
+    assert _rdns.looks_generic("static.isp.net", [V4]) == "has the word 'static' of addresses that nobody named"
     assert judged("generic", [(reverse(V4), "PTR", ["pool1.example.net"])]) == (
         "warn", "pool1.example.net has the word 'pool' of dynamic addresses",
     )  # fmt: skip
