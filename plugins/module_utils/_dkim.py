@@ -55,8 +55,12 @@ def _quoted_printable(text: str, option: str) -> str:
     """Return text as a qp-section (RFC 2045 section 6.7), with ``;`` encoded because it would end the tag."""
     if not isinstance(text, str):
         raise MailError(f"{option} {text!r} must be a string, not {type(text).__name__}")
+    try:
+        octets = text.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise MailError(f"{option} {text!r} has half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
     out = "".join(
-        chr(octet) if (0x21 <= octet <= 0x7E or octet == 0x20) and octet not in b"=;" else f"={octet:02X}" for octet in text.encode("utf-8")
+        chr(octet) if (0x21 <= octet <= 0x7E or octet == 0x20) and octet not in b"=;" else f"={octet:02X}" for octet in octets
     )
     # White space at the ends is not part of a tag's value (RFC 6376 section 3.2).
     head = len(out) - len(out.lstrip(" "))

@@ -189,6 +189,6 @@ def parse(value: str) -> dict:
         "failure_options": [option for option in (part.strip() for part in tags.get("fo", "").split(":")) if option in FAILURE_OPTIONS],
         "testing": valid("t", ("y", "n"), "n") == "y",
         "public_suffix": valid("psd", ("y", "n", "u"), "u"),
-        "percent": int(percent) if percent.isdigit() and int(percent) <= 100 else None,
+        "percent": int(percent) if re.fullmatch("[0-9]{1,3}", percent) and int(percent) <= 100 else None,
         "warnings": warnings,
     }

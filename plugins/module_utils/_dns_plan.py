@@ -234,10 +234,14 @@ def _wanted(label: str, item: Mapping[str, Any], encoding: str) -> Wanted:
         raise MailError(f"owned_prefix is for TXT records, not for {rtype}")
     if prefix == "":
         raise MailError("owned_prefix must not be empty: state=exact replaces every value")
+    try:
+        octets = None if prefix is None else prefix.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise MailError(f"owned_prefix {prefix!r} has half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
     values = tuple({value.key: value for value in (rdata.from_text(rtype, text, encoding) for text in item["values"])}.values())
     if not values and state != "absent":
         raise MailError(f"values must not be empty with state={state}; state=absent removes every value")
-    wanted = Wanted(label, name, zone, rtype, values, ttl, state, None if prefix is None else prefix.encode("utf-8"))
+    wanted = Wanted(label, name, zone, rtype, values, ttl, state, octets)
     for value in values:
         if not wanted.owns(value):
             raise MailError(f"value {_short(value)} does not begin with owned_prefix {prefix!r}, so the next run could not find it again")

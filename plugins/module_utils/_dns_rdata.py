@@ -211,7 +211,10 @@ def _txt(value: str, encoding: str) -> bytes:
     control = next((char for char in value if ord(char) < 0x20 or ord(char) == 0x7F), None)
     if control is not None:
         raise MailError(f"a TXT value must not contain the control character {control!r}")
-    octets = value.encode("utf-8")
+    try:
+        octets = value.encode("utf-8")
+    except UnicodeEncodeError as exc:
+        raise MailError(f"{value[exc.start]!r} is half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
     size = len(octets) + (len(octets) + MAX_STRING - 1) // MAX_STRING
     if size > MAX_RDATA:
         raise MailError(f"{len(octets)} octets need {size} octets of record data, and a record holds {MAX_RDATA} (RFC 1035 section 3.2.1)")

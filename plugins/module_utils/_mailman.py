@@ -11,6 +11,7 @@ whatever its settings say, it does at a list's command addresses, such as LIST-j
 from __future__ import annotations
 
 import ast
+import math
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -205,7 +206,7 @@ def coerce2(name: str, value: Any, current: Any) -> Any:
             return int(_boolean(name, value))
         if word in words:
             return words[word]
-        if word.isdigit() and int(word) in words.values():
+        if word in map(str, words.values()):
             return int(word)
         legal = ", ".join(f"{number} ({key})" for key, number in words.items())
         raise MailError(f"settings {name} {value!r} is no choice of Mailman 2.1; it knows {legal}")
@@ -214,6 +215,8 @@ def coerce2(name: str, value: Any, current: Any) -> Any:
             number = float(str(value))
         except ValueError as exc:
             raise MailError(f"settings {name} {value!r} must be a number") from exc
+        if not math.isfinite(number):
+            raise MailError(f"settings {name} {value!r} must be a number that a computer can count to")
         if number < 0:
             raise MailError(f"settings {name} {value!r} is negative: Mailman 2.1 would keep the old value and say nothing")
         return int(number) if number == int(number) else number

@@ -56,8 +56,11 @@ def policy(mx: Iterable[str], mode: str = "testing", max_age: int = 604800) -> s
 
 def record(policy_text: str) -> str:
     """Return the value of the record for a policy: its ``id`` is made of the policy, so it changes when that does (section 3.1)."""
-    if not isinstance(policy_text, str) or not policy_text.startswith("version: STSv1"):
+    if not isinstance(policy_text, str) or (policy_text.splitlines() or [""])[0].strip() != "version: STSv1":
         raise MailError("policy must be the text of an MTA-STS policy, which begins with 'version: STSv1' (RFC 8461 section 3.2)")
+    bad = next((line for line in policy_text.splitlines() if not line.isascii()), None)
+    if bad is not None:
+        raise MailError(f"policy has the line {bad!r}, which is not ASCII: write names in their A-label form, xn--... (RFC 8461 section 3.2)")
     # Line ends do not count: a web server or an editor may change them and the policy stays the same.
     canonical = "\n".join(line.strip() for line in policy_text.splitlines() if line.strip())
     return f"v=STSv1; id={hashlib.sha256(canonical.encode('ascii')).hexdigest()[:32]};"

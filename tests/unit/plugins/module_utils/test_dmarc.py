@@ -73,6 +73,7 @@ PARSED = [
     ("v=DMARC1; p=block; sp=reject; rua=mailto:a@b.example", {"policy": "none", "subdomain_policy": None},
      ["p=block is none of: none, quarantine, reject"]),
     ("v=DMARC1; p=reject; adkim=x; fo=1:q; unknown=1", {"adkim": "r", "failure_options": ["1"]}, ["adkim=x is none of: r, s"]),
+    ("v=DMARC1; p=none; pct=²", {"percent": None}, ["pct= is historic and means nothing to readers of RFC 9989"]),
     ("v=DMARC1; p=none; pct=50; ri=3600; rf=afrf", {"percent": 50},
      [f"{tag}= is historic and means nothing to readers of RFC 9989" for tag in ("pct", "rf", "ri")]),
 ]

@@ -117,6 +117,14 @@ def test_values_that_are_none(rtype, value, message):
         assert str(caught.value) == message
 
 
+def test_half_of_a_surrogate_pair_is_no_utf8():
+    with pytest.raises(MailError) as caught:
+        _dns_rdata.from_text("TXT", "a\ud800", "utf-8")
+    assert str(caught.value) == (
+        "TXT value 'a\\ud800': '\\ud800' is half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)"
+    )
+
+
 def test_utf8_by_choice():
     made = _dns_rdata.from_text("TXT", "grüße", "utf-8")
     assert made.strings == ["grüße".encode()]
