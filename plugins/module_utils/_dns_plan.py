@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dmarc
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -23,7 +23,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._names import owne
 STATES = ("present", "exact", "absent")
 MAX_TTL = 2**31 - 1
 
-# A name may carry one TXT value of each of these versions: two are an error or void for those who read them.
+# A name may carry one TXT value of each of these versions: two are an error or void for those who read them. (Not where a
+# domain takes another's reports: several values there are as good as one, RFC 9990, "Verifying External Destinations".)
 _ONE_OF_A_KIND = (
     (b"v=spf1", "SPF", "RFC 7208 section 4.5"),
     (b"v=DMARC1", "DMARC", "RFC 9989 section 4.10"),
@@ -134,6 +135,8 @@ def owned(value: bytes, prefix: bytes | None) -> bool:
         return value.startswith(prefix)
     if prefix.lower() == b"v=spf1":  # the version is a literal of ABNF: no case (RFC 7208 section 4.5, RFC 5234 section 2.3)
         return value[:6].lower() == b"v=spf1" and value[6:7] in (b"", b" ")
+    if prefix == b"v=DMARC1" and _dmarc.is_record(value.decode("latin-1")):  # "v = DMARC1" is one, too (RFC 9989 section 4.8)
+        return True
     return value.startswith(prefix) and value[len(prefix) : len(prefix) + 1] in (b"", b" ", b";", b"\t")
 
 
@@ -173,7 +176,7 @@ def absolute_name(name: str, zone: str | None) -> str:
             raise MailError("name '@' is the zone itself: give the zone")
         return zone
     dotted = name.endswith(".")
-    full = _owner(name)
+    full = owner_name(name)
     if zone is None:
         if "." not in full:
             raise MailError(f"name {name!r} is relative: give the zone, or the whole name")
@@ -187,19 +190,12 @@ def absolute_name(name: str, zone: str | None) -> str:
         if "_domainkey" in rest:  # a selector may have several labels
             rest = rest[rest.index("_domainkey") + 1 :]
         if len(rest) <= 1:
-            return _owner(f"{full}.{zone}")
+            return owner_name(f"{full}.{zone}")
     raise MailError(f"name {name!r} is outside of zone {zone!r}; a name of several labels is absolute: write it in full")
 
 
 def inside(name: str, zone: str) -> bool:
     return zone == "." or name == zone or name.endswith("." + zone)
-
-
-def _owner(name: str) -> str:
-    if "/" in name and name.rstrip(".").endswith(".in-addr.arpa"):  # RFC 2317 names classless delegations with a slash
-        owner_name(name.replace("/", "-"))
-        return name.rstrip(".").lower()
-    return owner_name(name)
 
 
 def wanted_records(items: Iterable[Mapping[str, Any]], encoding: str = "ascii") -> list[Wanted]:
@@ -331,9 +327,14 @@ def _may_stand_together(name: str, rtype: str, items: list[Wanted], after: RRset
         raise MailError(f"{name}: the null MX '0 .' stands alone (RFC 7505 section 3)")
     if rtype == "TXT":
         for version, what, rule in _ONE_OF_A_KIND:
-            same = [value for value in after.values if owned(value.key, version)]
+            if what == "DMARC" and "._report._dmarc." in name:
+                continue
+            # A selector has one value, whatever its tags: v= is not needed.
+            key = what == "DKIM" and "._domainkey." in name
+            same = [value for value in after.values if key or owned(value.key, version)]
             if len(same) > 1 and any(value.key in mine for value in same):
-                hint = f"; owned_prefix={version.decode()} replaces the other one" if any(value.key not in mine for value in same) else ""
+                how = "state=exact" if key else f"owned_prefix={version.decode()}"
+                hint = f"; {how} replaces the other one" if any(value.key not in mine for value in same) else ""
                 words = "; ".join(_short(value) for value in same)
                 raise MailError(f"{name}: there would be {len(same)} {what} values, and one is the rule ({rule}): {words}{hint}")
     octets = sum(len(name) + 12 + len(value.wire) for value in after.values)

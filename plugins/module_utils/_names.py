@@ -13,6 +13,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 _LDH = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _OWNER = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
+#: Zones below in-addr.arpa of less than 256 addresses have a slash by custom (RFC 2317 section 4).
+_CLASSLESS = re.compile(r"^[a-z0-9_]([a-z0-9_/-]{0,61}[a-z0-9_])?\Z")
 _DOT_ATOM = re.compile(r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 
 # The documentation ranges (RFC 5737, RFC 3849) are left out: test networks use them as public ones.
@@ -75,11 +77,15 @@ def domain_name(value: str, option: str = "domain") -> str:
 def owner_name(value: str, option: str = "name") -> str:
     """Return a DNS owner name in canonical form; underscore labels (RFC 8552) and a leading ``*`` are allowed.
 
+    So is a slash below in-addr.arpa, as in ``0/25.2.0.192.in-addr.arpa`` (RFC 2317).
+
     :raises MailError: a label that no record of this collection may have
     """
     head, dot, rest = value.partition(".") if isinstance(value, str) else ("", "", "")
     if head == "*" and dot:
         return "*." + owner_name(rest, option)
+    if isinstance(value, str) and value.lower().rstrip(".").endswith(".in-addr.arpa"):
+        return _labels(option, value, _CLASSLESS, "letters, digits, underscores and inner hyphens and slashes only (RFC 2317 section 4)")
     return _labels(option, value, _OWNER, "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)")
 
 

@@ -47,6 +47,8 @@ def batch(*items, encoding="ascii"):
         ("mail.example.org", None, "mail.example.org"),
         ("25.100.51.198.in-addr.arpa", None, "25.100.51.198.in-addr.arpa"),
         ("25.0/25.100.51.198.in-addr.arpa", None, "25.0/25.100.51.198.in-addr.arpa"),
+        ("25", "0/25.100.51.198.in-addr.arpa", "25.0/25.100.51.198.in-addr.arpa"),
+        ("@", "0/25.100.51.198.in-addr.arpa", "0/25.100.51.198.in-addr.arpa"),
     ],
 )
 def test_absolute_name(name, zone, expected):
@@ -239,6 +241,56 @@ def test_a_second_one_beside_what_is_there(version, what, rule):
         f"example.org: there would be 2 {what} values, and one is the rule ({rule}): '{version} old'; '{version} new'; "
         f"owned_prefix={version} replaces the other one"
     )
+
+
+def test_a_classless_reverse_zone_has_a_slash_in_its_name():
+    zone = "0/25.2.0.192.in-addr.arpa"
+    one = batch(item("25", ["mail.example.org"], "PTR", f"{zone.upper()}."))[0]
+    assert (one.name, one.zone) == (f"25.{zone}", zone)
+    alias = batch(item("25", [f"25.{zone}"], "CNAME", "2.0.192.in-addr.arpa"))[0]
+    assert alias.values[0].text == f"25.{zone}."
+    with pytest.raises(MailError) as caught:
+        batch(item("25", ["mail.example.org"], "PTR", "0/.2.0.192.in-addr.arpa"))
+    assert str(caught.value) == (
+        "records[0] (PTR 25): zone '0/.2.0.192.in-addr.arpa' has a bad label '0/': letters, digits, underscores and inner hyphens "
+        "and slashes only (RFC 2317 section 4)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("s1._domainkey", ["v=DKIM1; p=", "k=rsa; p=AA"], "s1._domainkey.example.org: there would be 2 DKIM values, and one is the rule "
+         "(RFC 6376 section 3.6.2.2): 'v=DKIM1; p='; 'k=rsa; p=AA'"),
+        ("_dmarc", ["v = DMARC1; p=none", "v=DMARC1"], "_dmarc.example.org: there would be 2 DMARC values, and one is the rule "
+         "(RFC 9989 section 4.10): 'v = DMARC1; p=none'; 'v=DMARC1'"),
+    ],
+)  # fmt: skip
+def test_two_values_that_readers_take_for_the_same(name, values, message):
+    with pytest.raises(MailError) as caught:
+        batch(item(name, values))
+    assert str(caught.value) == message
+
+
+def test_a_second_key_record_is_refused_whatever_its_tags():
+    name = "s1._domainkey.example.org"
+    with pytest.raises(MailError) as caught:
+        _dns_plan.plan(batch(item(name, ["v=DKIM1; p="])), {(name, "TXT"): rrset("k=rsa; p=AA")}, {})
+    assert str(caught.value) == (
+        f"{name}: there would be 2 DKIM values, and one is the rule (RFC 6376 section 3.6.2.2): 'k=rsa; p=AA'; 'v=DKIM1; p='; "
+        "state=exact replaces the other one"
+    )
+
+
+def test_a_dmarc_record_with_spaces_is_replaced():
+    there = rrset("v = DMARC1; p=none", VERIFY)
+    wanted = batch(item("_dmarc", ["v=DMARC1; p=reject"], owned_prefix="v=DMARC1"))
+    assert _dns_plan.apply(wanted, there).texts == [VERIFY, "v=DMARC1; p=reject"]
+
+
+def test_several_may_authorise_reports():
+    values = ["v=DMARC1", "v=DMARC1; rua=mailto:a@example.org"]
+    assert _dns_plan.apply(batch(item("example.net._report._dmarc.example.org", values)), rrset()).texts == values
 
 
 def test_two_of_somebody_else_are_not_our_business():

@@ -332,3 +332,12 @@ def test_records_around_includes_and_generate_lines_can_be_edited():
 def test_reading(line, name, rtype, values, ttl):
     rrset = _zone_file.parse(HEAD + line + "\n", "example.org").rrset(name, rtype)
     assert (rrset.texts, rrset.ttl) == (values, ttl)
+
+
+def test_a_classless_reverse_zone():
+    zone = "0/25.2.0.192.in-addr.arpa"
+    text = "$TTL 1h\n@ IN SOA ns1.example.org. host.example.org. 2026010203 7200 3600 2w 300\n@ IN NS ns1.example.org.\n"
+    wanted = {**item("25", "PTR", ["mail.example.org"]), "zone": zone}
+    after = change(text, wanted, zone=zone)
+    assert touched(text, after)[-1].split() == ["+25", "IN", "PTR", "mail.example.org."]
+    assert change(after, wanted, zone=zone) == after
