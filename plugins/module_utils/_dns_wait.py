@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,6 +27,7 @@ class Authority:
     server: Server | None
     status: str = "unknown"
     reason: str = ""
+    lost: bool = False  # the look-up of the zone's servers failed, and may not the next time
     left: list[Wanted] = field(default_factory=list)
     found: dict[tuple[str, str], RRset] = field(default_factory=dict)
 
@@ -54,7 +55,8 @@ def authorities(resolver: Resolver, zones: Iterable[str], port: int = 53) -> lis
     for zone in zones:
         reply = replies[zone, "NS"]
         if isinstance(reply, Unreachable):
-            found.append(Authority(zone, None, None, "unknown", f"the name servers of the zone are not known: {reply}"))
+            reason = f"the name servers of the zone are not known: {reply}"
+            found.append(Authority(zone, None, None, "unknown", reason, lost=not reply.unknown))
             continue
         names = [record.target for record in reply.answer if record.type == "NS"]
         hosts[zone] = sorted(names)
@@ -146,8 +148,17 @@ def by_zone(servers: Iterable[Authority]) -> dict[str | None, list[Authority]]:
     return found
 
 
-def wait(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float, question_timeout: float = 2.0) -> bool:
-    """Look until every server of every zone is ``ok`` or ``unknown``, or the time is over; return whether it came true."""
+def wait(
+    batch: Sequence[Wanted],
+    servers: list[Authority],
+    timeout: float,
+    question_timeout: float = 2.0,
+    again: Callable[[list[str | None]], Iterable[Authority]] | None = None,
+) -> bool:
+    """Look until every server of every zone is ``ok`` or ``unknown``, or the time is over; return whether it came true.
+
+    :param again: looks up the servers of zones for which that failed; they take their place in ``servers``
+    """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     zones = by_zone(servers)
@@ -156,8 +167,13 @@ def wait(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float, 
         if all(served(item, zones) for item in batch):
             return True
         left = deadline - time.monotonic()
+        lost = [authority.zone for authority in servers if authority.lost and again is not None]
         waiting = any(authority.server is not None and authority.status in ("stale", "unreachable") for authority in servers)
-        if left <= 0 or not waiting:
+        if left <= 0 or not (waiting or lost):
             return False
         time.sleep(min(pause, left))
+        if lost:
+            found = by_zone(again(lost))
+            servers[:] = [authority for zone, mine in zones.items() for authority in found.get(zone, mine)]
+            zones = by_zone(servers)
         pause = min(pause * 1.5, _LONGEST_PAUSE)

@@ -103,6 +103,56 @@ def test_where_nobody_can_be_asked_there_is_nothing_to_wait_for(answers):
     assert _dns_wait.wait(wanted(), [_dns_wait.Authority(ZONE, None, None, "unreachable", "not delegated")], 10**6) is False
 
 
+class Resolver:
+    """Answers for the name servers of each zone: a list that is used up."""
+
+    def __init__(self, *answers):
+        self.answers = list(answers)
+
+    def ask(self, pairs):
+        return {pair: self.answers.pop(0) for pair in pairs}
+
+    def addresses(self, hosts):
+        return {host: [IPV4] for host in hosts}
+
+
+SERVFAIL = Unreachable("resolver 192.0.2.53 answers SERVFAIL for example.org NS")
+DELEGATED = _dns_wire.Reply(1, AA, (ZONE, "NS"), (_dns_wire.Record(ZONE, "NS", 60, from_text("CNAME", "ns1.example.org").wire),), ())
+LOST = "the name servers of the zone are not known: resolver 192.0.2.53 answers SERVFAIL for example.org NS"
+
+
+def test_name_servers_that_cannot_be_looked_up_at_first_are_looked_up_again(answers):
+    answers[IPV4] = [reply(), reply("a")]
+    resolver = Resolver(SERVFAIL, SERVFAIL, DELEGATED)
+    there = _dns_wait.authorities(resolver, [ZONE])
+    assert [(entry.status, entry.reason, entry.lost) for entry in there] == [("unknown", LOST, True)]
+    assert _dns_wait.wait(wanted(), there, 60, again=lambda zones: _dns_wait.authorities(resolver, zones)) is True
+    assert [(entry.host, entry.status) for entry in there] == [("ns1.example.org", "ok")]
+    assert resolver.answers == []
+
+
+def test_the_time_is_over_though_name_servers_are_not_known(answers):
+    resolver = Resolver(SERVFAIL)
+    there = _dns_wait.authorities(resolver, [ZONE])
+    assert _dns_wait.wait(wanted(), there, 0, again=lambda zones: _dns_wait.authorities(resolver, zones)) is False
+    assert [entry.reason for entry in there] == [LOST]
+
+
+def test_a_resolver_to_which_there_is_no_route_is_not_waited_for(answers):
+    resolver = Resolver(NO_ROUTE)
+    there = _dns_wait.authorities(resolver, [ZONE])
+    assert _dns_wait.wait(wanted(), there, 10**6, again=lambda zones: _dns_wait.authorities(resolver, zones)) is False
+
+
+def test_the_servers_of_other_zones_keep_their_place(answers):
+    answers[IPV4] = [reply("a")]
+    other = _dns_wait.Authority("example.net", None, None, "unreachable", "not delegated")
+    resolver = Resolver(SERVFAIL, DELEGATED)
+    there = [*_dns_wait.authorities(resolver, [ZONE]), other]
+    assert _dns_wait.wait(wanted(), there, 60, again=lambda zones: _dns_wait.authorities(resolver, zones)) is True
+    assert [(entry.zone, entry.status) for entry in there] == [(ZONE, "ok"), ("example.net", "unreachable")]
+
+
 def test_removal(answers):
     answers[IPV4] = [reply("a"), reply()]
     assert _dns_wait.wait(wanted("absent", ()), servers(IPV4), 60) is True
