@@ -388,6 +388,7 @@ class _Planner:
         self.files: dict[str, Any] = {}
         self.directories: dict[str, Any] = {}
         self.wanted: dict[str, str] = {}  # place on the host → path relative to dest
+        self.emptied: dict[str, str] = {}  # directory of ours where a file is wanted → the file as it is shown
 
     def _root(self) -> str:
         dest = self.tree.dest
@@ -415,7 +416,12 @@ class _Planner:
             if place_ not in self.wanted:
                 self._unwant(place_, entry)
         self._directories()
-        plan.steps = [*self.backups, *self.removes, *self.mkdirs.values(), *self.puts, *self.attributes, *self.rmdirs]
+        early = [step for step in self.rmdirs if any(inside(step.path, here) for here in self.emptied)]
+        for here, shown in self.emptied.items():
+            if here not in {step.path for step in early}:
+                raise MailError(f"{shown} is a directory on this host, not a file")
+        late = [step for step in self.rmdirs if step not in early]
+        plan.steps = [*self.backups, *self.removes, *early, *self.mkdirs.values(), *self.puts, *self.attributes, *late]
         for step in self.backups:
             if inside(step.path, plan.root):
                 plan.staged[os.path.relpath(step.path, plan.root)] = step
@@ -466,11 +472,18 @@ class _Planner:
                     raise MailError(f"{self._shown(folder)} is a symbolic link that leads out of dest {self.tree.dest!r}, to {there}")
                 self.plan.links[os.path.relpath(here, self.plan.root)] = os.path.relpath(there, self.plan.root)
                 here, live = there, look(there)
-            if live.kind == "absent":
+            if live.kind == "absent" or (live.kind == "file" and self._goes(here)):
                 self._make_directory(here, folder)
             elif live.kind != "directory":
                 raise MailError(f"{self._shown(folder)} is not a directory, but {self._shown(path)} is to be put below it")
         return os.path.join(here, os.path.basename(path))
+
+    def _goes(self, place_: str) -> bool:
+        """Whether a file is ours, and removed by this run with nothing in its place."""
+        entry = self.old["files"].get(place_)
+        if entry is None or entry.get("found") or entry["original"] or entry["path"] in self.tree.files:
+            return False
+        return self.tree.prune or rules.matches(entry["path"], self.tree.exclude)
 
     def _make_directory(self, here: str, folder: str) -> None:
         if here not in self.mkdirs:
@@ -514,7 +527,10 @@ class _Planner:
         entry = self.old["files"].get(place_)
         secret = rules.matches(path, tree.secret)
         hidden = secret or bool(entry and entry["secret"])
-        live = look(place_)
+        seen = live = look(place_)
+        if live.kind == "directory" and place_ in self.old["directories"]:
+            self.emptied[place_] = shown
+            live = Live("absent")  # it will be, if nothing of others is in it
         if live.kind in ("directory", "special"):
             raise MailError(f"{shown} is a {'directory' if live.kind == 'directory' else 'special file'} on this host, not a file")
         if secret:
@@ -530,7 +546,7 @@ class _Planner:
             "found": live.kind != "absent" if entry is None else bool(entry.get("found")),
         }
         self.files[place_] = record
-        put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content, seen=live)
+        put = Step("put", place_, mode, uid, gid, had=live.kind != "absent", content=content, seen=seen)
         plan.staged[os.path.relpath(place_, plan.root)] = put
         same = live.kind == "file" and live.content == content
         alike = (live.mode, live.uid, live.gid) == (mode, uid, gid)
@@ -905,8 +921,10 @@ class Swap:
             if os.path.lexists(self._new(step)):
                 place(self._new(step), step.path)
         elif step.op == "remove":
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(step.path)
+            # Where a run that was killed goes on, a directory may already have come in its place, or a file in that of its directory.
+            if look(step.path).kind != "directory":
+                with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                    os.unlink(step.path)
         elif step.op == "mkdir":
             with contextlib.suppress(FileExistsError):
                 os.mkdir(step.path, 0o700)

@@ -525,6 +525,47 @@ def test_not_a_file(host: Host) -> None:
     assert str(error.value) == f"{host.dest}/svc/main.conf is not a directory, but {host.dest}/svc/main.conf/x is to be put below it"
 
 
+def test_a_file_of_ours_becomes_a_directory_and_a_file_again(host: Host) -> None:
+    for files in ({"a": b"1\n"}, {"a/b": b"2\n"}, {"a": b"1\n"}, {"a/b/c": b"3\n"}, {"a/b": b"2\n"}, {"a": b"1\n"}):
+        before = host.snapshot()
+        predicted = host.run(files, check=True, stage_live=["."], validate=[sh("true")])
+        assert host.snapshot() == before
+        result = host.run(files, stage_live=["."], validate=[sh(" && ".join(f"test -f '{{stage}}/{path}'" for path in files))])
+        assert host.content() == files and result["warnings"] == [] and host.leftovers() == []
+        assert (predicted["changed_files"], predicted["removed_files"]) == (result["changed_files"], result["removed_files"])
+        assert not host.run(files)["changed"]
+
+
+@pytest.mark.parametrize("others", ["a/mine", "a/b"])
+def test_a_directory_of_ours_with_what_is_of_others_does_not_become_a_file(host: Host, others: str) -> None:
+    host.run({"a/b": b"1\n"})
+    host.write(others, "mine\n")
+    before = host.snapshot()
+    with pytest.raises(MailError) as error:
+        host.run({"a": b"1\n"})
+    assert str(error.value) == f"{host.dest}/a is a directory on this host, not a file"
+    assert host.snapshot() == before and host.leftovers() == []
+
+
+def test_a_file_that_was_there_before_does_not_become_a_directory(host: Host) -> None:
+    host.write("a", "by hand\n")
+    host.run({"a": b"1\n"})
+    before = host.snapshot()
+    with pytest.raises(MailError) as error:
+        host.run({"a/b": b"1\n"})
+    assert str(error.value) == f"{host.dest}/a is not a directory, but {host.dest}/a/b is to be put below it"
+    assert host.snapshot() == before
+    assert host.run({})["restored_files"] != []
+
+
+def test_a_file_of_ours_that_is_not_pruned_stays(host: Host) -> None:
+    host.run({"a": b"1\n", "c/d": b"1\n"})
+    for files in ({"a/b": b"1\n"}, {"c": b"1\n"}):
+        with pytest.raises(MailError):
+            host.run(files, prune=False)
+    assert host.content() == {"a": b"1\n", "c/d": b"1\n"}
+
+
 @pytest.mark.parametrize("path", ["/etc/x", "../x", "a/../../x"])
 def test_paths_are_checked_on_the_host_too(host: Host, path: str) -> None:
     with pytest.raises(MailError):
@@ -588,7 +629,7 @@ def test_a_mount_below_dest(host: Host) -> None:
 def prepared(host: Host) -> dict[str, Any]:
     """Leave a host on which the next run does everything there is to do, and return the options of that run."""
     host.write("svc/back.conf", "comes back\n", 0o640)
-    names = ("svc/edited", "svc/back.conf", "svc/old/deep/gone")
+    names = ("svc/edited", "svc/back.conf", "svc/old/deep/gone", "svc/file", "svc/folder/deep/file")
     host.run({"svc/main.conf": b"a = 1\n", "svc/mode": b"m\n", **dict.fromkeys(names, b"ours\n")})
     host.write("svc/edited", "edited by hand\n")
     host.write("svc/adopted", "by hand\n", 0o600)
@@ -599,6 +640,8 @@ def prepared(host: Host) -> dict[str, Any]:
             "svc/edited": b"ours, too\n",
             "svc/adopted": b"ours, too\n",
             "svc/new/deep/file": b"new\n",
+            "svc/file/deep/file": b"in a directory now\n",
+            "svc/folder": b"a file now\n",
             "svc/mode": b"m\n",
         },
         "stage_live": ["svc"],
