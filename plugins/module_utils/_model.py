@@ -16,7 +16,17 @@ import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dmarc, _dns_plan, _dns_rdata, _names, _records, _spf, _system, _txt
+from ansible_collections.postmaster.mail.plugins.module_utils import (
+    _dkim,
+    _dmarc,
+    _dns_plan,
+    _dns_rdata,
+    _names,
+    _records,
+    _spf,
+    _system,
+    _txt,
+)
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
@@ -27,7 +37,8 @@ CERTIFICATE_METHODS = ("acme-http", "acme-dns", "files", "self-signed")
 CERTIFICATE_KEYS = ("method", "email", "directory", "ca", "names", "key", "chain")
 DNS_BACKENDS = ("report", "rfc2136", "zone_file")
 DNS_KEYS = (
-    "backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl", "nameservers", "wait",
+    "backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl",
+    "nameservers", "wait",
 )  # fmt: skip
 
 #: Names that the plan of the collection knows and this release does not build yet: refused, never ignored.

@@ -60,7 +60,7 @@ def record(policy_text: str) -> str:
         raise MailError("policy must be the text of an MTA-STS policy, which begins with 'version: STSv1' (RFC 8461 section 3.2)")
     bad = next((line for line in policy_text.splitlines() if not line.isascii()), None)
     if bad is not None:
-        raise MailError(f"policy has the line {bad!r}, which is not ASCII: write names in their A-label form, xn--... (RFC 8461 section 3.2)")
+        raise MailError(f"policy has the line {bad!r}, which is not ASCII: write A-labels, xn--... (RFC 8461 section 3.2)")
     # Line ends do not count: a web server or an editor may change them and the policy stays the same.
     canonical = "\n".join(line.strip() for line in policy_text.splitlines() if line.strip())
     return f"v=STSv1; id={hashlib.sha256(canonical.encode('ascii')).hexdigest()[:32]};"

@@ -300,7 +300,8 @@ def test_generic_ipv4_names(name):
     "name",
     [
         "mail.example.org", "mx25.example.org", "mx1.example.org", "smtp-100.example.org", "mail198.example.org", "a25b.example.org",
-        "mail.pool.org", "pool.org", "mx.dyn.com", "static.org", "mail.static.org", "vps.example.org", "vps1.example.org", "mail51.example.org", "host1985110.example.org",
+        "mail.pool.org", "pool.org", "mx.dyn.com", "static.org", "mail.static.org",
+        "vps.example.org", "vps1.example.org", "mail51.example.org", "host1985110.example.org",
         "carpool.example.org", "dynamo.example.org", "mail-2.1.example.org", "x1981.51.example.org", "mail.net25.org",
         "deadc6336419beef.example.org", "server-251.100.example.org", "mx.adslfabrik.example",
     ],

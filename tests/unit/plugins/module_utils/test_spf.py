@@ -146,8 +146,8 @@ BROKEN = [
      "terms 'exists:%{t}.example.org' uses a macro letter that only explanation texts may use (RFC 7208 section 7.2)"),
     ({"terms": ["x=%{r}"]}, "terms 'x=%{r}' uses a macro letter that only explanation texts may use (RFC 7208 section 7.2)"),
     ({"terms": ["mx\n"]}, "terms 'mx\\n' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
-    ({"terms": ["include:example.org."], "domain": "Example.org"}, "SPF record 'v=spf1 include:example.org. ~all' leads back to example.org "
-     "by 'include:example.org.' (RFC 7208 section 4.6.4)"),
+    ({"terms": ["include:example.org."], "domain": "Example.org"}, "SPF record 'v=spf1 include:example.org. ~all' leads back to "
+     "example.org by 'include:example.org.' (RFC 7208 section 4.6.4)"),
     ({"terms": ["include:é.example.org"]},
      "terms 'include:é.example.org' has a character that is not visible ASCII (RFC 7208 section 7.1)"),
     ({"terms": ["ptr/24"]}, "terms 'ptr/24' takes a domain and no prefix length (RFC 7208 section 5.5)"),

@@ -72,7 +72,7 @@ REFUSED = [
     (lambda: _mta_sts.record(""),
      "policy must be the text of an MTA-STS policy, which begins with 'version: STSv1' (RFC 8461 section 3.2)"),
     (lambda: _mta_sts.record("version: STSv1\nmx: é.example\n"),
-     "policy has the line 'mx: é.example', which is not ASCII: write names in their A-label form, xn--... (RFC 8461 section 3.2)"),
+     "policy has the line 'mx: é.example', which is not ASCII: write A-labels, xn--... (RFC 8461 section 3.2)"),
     (lambda: _tls_rpt.build([]), "rua must name at least one address or URI (RFC 8460 section 3)"),
     (lambda: _tls_rpt.build(["ftp://example.org"]),
      "rua 'ftp://example.org' is not an address of the form user@domain (RFC 5321 section 4.1.2)"),
