@@ -303,7 +303,7 @@ def parse_config(data: bytes) -> dict[str, Any]:
             try:
                 value = _literal(text)
                 break
-            except (SyntaxError, ValueError) as exc:
+            except (SyntaxError, ValueError, MemoryError, RecursionError) as exc:
                 if position == len(lines):
                     raise MailError(f"config_list printed no literal for {name}: {start.group(2)[:80]!r}") from exc
                 text += "\n" + lines[position]
@@ -350,7 +350,7 @@ def format_config(values: Mapping[str, Any], charset: str = "utf-8") -> str:
 def _emitted(name: str, value: Any, charset: str) -> str:
     if isinstance(value, bool):
         return str(int(value))
-    if isinstance(value, (int, float)):
+    if isinstance(value, (int, float)) and math.isfinite(value):  # nan and inf are names, not literals
         return repr(value)
     if isinstance(value, str):
         try:

@@ -584,13 +584,20 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
 
 
 def _check_records(problems: _Problems, model: Mapping[str, Any]) -> None:
-    """Find what only all records together show: some that may not stand at one name, or that no message could carry."""
+    """Find what only all records together show: some that may not stand at one name, or that no message could carry.
+
+    That can only be where somebody adds values of their own.
+    """
+    owners = {owner for options in model["domains"].values() for owner in options["txt"]}
+    domains = {name: options for name, options in model["domains"].items() if options["txt"] or name in owners}
     no_zone = {"zone": None, "owned_prefix": None}
 
     def check() -> None:
-        _dns_plan.check_batch(_dns_plan.wanted_records({**no_zone, **record} for record in _records.plan(model)))
+        records = [{**no_zone, **record} for record in _records.plan({**model, "domains": domains}) if record["name"] in owners]
+        _dns_plan.check_batch(_dns_plan.wanted_records(records))
 
-    problems.within("mail_domains", check)
+    if owners:
+        problems.within("mail_domains", check)
 
 
 KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations")

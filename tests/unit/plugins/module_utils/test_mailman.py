@@ -216,6 +216,7 @@ def test_what_config_list_prints_is_read():
         (b"Traceback (most recent call last):\n",
          "config_list printed a line that is neither a comment nor an assignment: 'Traceback (most recent call last):'"),
         (b"a = __import__('os').system('true')\n", "config_list printed no literal for a: \"__import__('os').system('true')\""),
+        (b"a = " + b"-" * 20000 + b"1\n", f"config_list printed no literal for a: '{'-' * 80}'"),
         (b'a = """never\nends\n', "config_list printed no literal for a: '\"\"\"never'"),
     ],
 )  # fmt: skip
@@ -236,6 +237,7 @@ def test_what_is_written_is_read_back_the_same():
         ({"mlist": 1}, "settings 'mlist' is not the name of a setting"),
         ({"a; import os": 1}, "settings 'a; import os' is not the name of a setting"),
         ({"__builtins__": 1}, "settings '__builtins__' is not the name of a setting"),
+        ({"a": float("nan")}, "settings a nan must be a number, a string or a list of strings"),
         ({"a": {"b": 1}}, "settings a {'b': 1} must be a number, a string or a list of strings"),
         ({"a": "\u4e2d"}, "settings a '\u4e2d' cannot be written in the character set iso-8859-1 of the list"),
     ],
