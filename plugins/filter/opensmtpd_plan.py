@@ -17,8 +17,8 @@ options:
     description:
       - A dictionary with C(model), as P(postmaster.mail.mail_model#filter) returns it, C(delivery), as
         P(postmaster.mail.mail_delivery#filter) does, C(owner), the system user that delivers, C(sources), the addresses that mail
-        leaves from, and C(rdns), C(fcrdns), C(dynamic), C(static_names), C(dynamic_names) and C(srs_key), as in
-        the variables of the role.
+        leaves from, and C(rdns), C(fcrdns), C(dynamic), C(static_names), C(dynamic_names), C(srs_key) and
+        C(warn_intervals), as in the variables of the role.
     type: dict
     required: true
 """
@@ -42,7 +42,7 @@ _value:
     - C(own), the senders of this server's domains, C(trusted), C(static), C(dynamic) and C(sources) are lists of quoted strings of
       C(smtpd.conf(5\)).
     - C(checks) is a list of dictionaries with C(name), C(match) and C(decision) of a filter at connect.
-    - C(limits) is a list of what follows C(mta limit).
+    - C(limits) is a list of what follows C(mta limit), C(warnings) of the times that follow C(bounce warn-interval).
   type: dict
 """
 

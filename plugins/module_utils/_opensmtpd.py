@@ -20,6 +20,10 @@ _LOCAL = ("127.0.0.0/8", "::1")
 #: What may become of a connection: refused at once, marked as junk, or nothing.
 DECISIONS = ("disconnect", "junk", "off")
 
+_MOST_WARNINGS = 4
+#: The longest time that smtpd can count. It warns after 4 hours where nothing is said, and has no word for never.
+_NEVER = "24855d"
+
 # RFC 7372 section 3.3. Temporary, since smtpd cannot tell a name that is missing from a resolver that does not answer.
 _REFUSED = "450 4.7.25 Reverse DNS validation failed"
 
@@ -153,13 +157,29 @@ def limits(slow: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return found
 
 
+def warnings(intervals: Sequence[str]) -> list[str]:
+    """Return what follows C(bounce warn-interval): the times in the queue after which the sender is told.
+
+    :param intervals: at most four of them, such as C(4h); none means that nobody is ever told
+    :raises MailError: a time that smtpd does not read, or more than it keeps
+    """
+    if len(intervals) > _MOST_WARNINGS:
+        raise MailError(f"opensmtpd_warn_intervals has {len(intervals)} times; smtpd keeps {_MOST_WARNINGS} and forgets the rest")
+    for interval in intervals:
+        if not isinstance(interval, str) or not re.fullmatch(r"0*[1-9][0-9]{0,4}[smhd]", interval, re.ASCII):
+            raise MailError(f"opensmtpd_warn_intervals {interval!r} is not a number from 1 to 99999 and one of the letters s, m, h and d")
+        if interval[-1] == "d" and int(interval[:-1]) > int(_NEVER[:-1]):
+            raise MailError(f"opensmtpd_warn_intervals {interval!r} is longer than smtpd can count, {_NEVER}")
+    return list(intervals) or [_NEVER]
+
+
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that OpenSMTPD's configuration is printed from.
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
-        C(static_names), C(dynamic_names) and C(srs_key); C(sources), the addresses that mail leaves from
+        C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(sources), the addresses that mail leaves from
     :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
-        strings), C(checks) and C(limits)
+        strings), C(checks), C(limits) and C(warnings)
     :raises MailError: a value that breaks a rule
     """
     if given.get("srs_key"):
@@ -175,4 +195,5 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "sources": [f'"{ipaddress.ip_address(address)}"' for address in given.get("sources") or ()],
         "checks": checks(given, static, dynamic),
         "limits": limits(given["model"]["slow_destinations"]),
+        "warnings": warnings(given.get("warn_intervals") or ()),
     }

@@ -171,6 +171,33 @@ def test_slow_destinations_send_one_after_another_where_there_is_a_delay():
     ]
 
 
+@pytest.mark.parametrize(
+    ("given", "written"),
+    # smtpd has no word for never, and 4 hours of its own where nothing is said: 68 years are the most that it can count.
+    [([], ["24855d"]), (["4h"], ["4h"]), (["90s", "30m", "4h", "2d"], ["90s", "30m", "4h", "2d"])],
+)
+def test_senders_are_told_of_a_delay_only_where_that_is_asked_for(given, written):
+    made = model()
+    values = {"model": made, "delivery": delivery(made), "owner": "vmail", **CHECKS}
+    assert _opensmtpd.plan({**values, "warn_intervals": given})["warnings"] == written
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (["1h"] * 5, "has 5 times; smtpd keeps 4 and forgets the rest"),
+        (["4"], "'4' is not a number from 1 to 99999 and one of the letters s, m, h and d"),
+        (["0h"], "'0h' is not a number from 1 to 99999 and one of the letters s, m, h and d"),
+        (["1h", "4h # never"], "'4h # never' is not a number from 1 to 99999 and one of the letters s, m, h and d"),
+        (["24856d"], "'24856d' is longer than smtpd can count, 24855d"),
+    ],
+)
+def test_times_that_smtpd_would_not_read_are_refused(given, text):
+    with pytest.raises(MailError) as error:
+        _opensmtpd.warnings(given)
+    assert str(error.value) == f"opensmtpd_warn_intervals {text}"
+
+
 def test_plan():
     made = model(filter={"trusted": ["2001:db8::/32"]})
     found = _opensmtpd.plan(
