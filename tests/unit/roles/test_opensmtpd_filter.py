@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import argparse
 import http.server
 import importlib.util
+import io
 import json
 import socket
 import socketserver
@@ -360,6 +362,59 @@ def test_two_messages_of_one_session_do_not_mix(start, rspamd):
 )
 def test_an_error_of_senderscore_is_not_a_bad_score(answer, score):
     assert FILTER.senderscore(answer) == score
+
+
+def connected(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100.25:25"):
+    """Let a client connect, with a resolver that gives this answer; return what smtpd is told, and what the resolver was asked."""
+    asked, out = [], io.BytesIO()
+
+    def resolve(name):
+        asked.append(name)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(FILTER.socket, "gethostbyname", resolve)
+    options = argparse.Namespace(senderscore=50, rspamd="", quota="", max_size=0, timeout=1, patience=1)
+    found = FILTER.Filter(options, out)
+    found.line(f"report|0.7|1576146008.006099|smtp-in|link-connect|{SESSION}|client.test|pass|{source}|{target}".encode())
+    found.line(f"filter|0.7|1576146008.006099|smtp-in|connect|{SESSION}|{TOKEN}|client.test|{source}".encode())
+    found.pool.shutdown()
+    prefix = f"filter-result|{SESSION}|{TOKEN}|"
+    said = out.getvalue().decode()
+    assert said.startswith(prefix) and said.count("\n") == 1
+    return said[len(prefix):-1], asked
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ("127.0.4.10", "junk"),
+        ("127.0.4.49", "junk"),
+        ("127.0.4.50", "proceed"),
+        ("127.0.4.99", "proceed"),
+        ("127.255.255.255", "proceed"),
+        (socket.gaierror(socket.EAI_NONAME, "Name or service not known"), "proceed"),
+        (TimeoutError("timed out"), "proceed"),
+        (UnicodeError("label too long"), "proceed"),
+    ],
+)
+def test_only_a_bad_score_makes_a_client_junk(monkeypatch, capfd, answer, told):
+    assert connected(monkeypatch, answer) == (told, ["9.100.51.198.score.senderscore.com"])
+    assert ("has a Senderscore of" in capfd.readouterr().err) == (told == "junk")
+
+
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        ("[2001:db8::9]:33174", "[2001:db8::25]:25"),  # there is no score of IPv6
+        ("198.51.100.9:33174", "198.51.100.25:587"),  # users at home
+        ("198.51.100.9:33174", "198.51.100.25:465"),
+        ("unix:/var/run/smtpd.sock", "unix:/var/run/smtpd.sock"),
+    ],
+)
+def test_only_clients_of_the_mx_over_ipv4_are_asked_about(monkeypatch, source, target):
+    assert connected(monkeypatch, "127.0.4.0", source, target) == ("proceed", [])
 
 
 def test_senderscore_is_asked_only_where_it_is_wanted(start):
