@@ -61,6 +61,9 @@ _CANNOT: dict[str, dict[str, str]] = {
     "opensmtpd": {
         "dane": "OpenSMTPD knows no TLSA records (RFC 7672). It encrypts whenever the other side offers it, without checking the "
         "certificate; a smarthost of one's own is checked.",
+        "slow-provider": "smtpd counts connections for each domain and for each host, and has no word for several domains together. The "
+        "role gives each of a provider's domains the provider's limits, and each of their hosts: domains that share their hosts share the "
+        "limits.",
     },
     "openbsd": {
         "ban": "pf sees connections and not whether a password was wrong, and there is no fail2ban. The role bans who opens very many "
