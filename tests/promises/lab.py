@@ -335,6 +335,31 @@ def slow_provider(lab: Lab) -> str:
     return sent_slowly(lab, slow, [f"someone@{domain}" for domain in itertools.islice(itertools.cycle(slow["domains"]), 10)])
 
 
+@book.promise("own-mail-only")
+def own_mail_only(lab: Lab) -> str:
+    """A message to one user is in no folder of another one."""
+    everybody = [lab.account(), lab.account(1), *lab.accounts[2:]]
+    messages = {}
+    for user, _password in everybody:
+        messages[user] = lab.message(f"outside@{lab.helo}", user)
+        lab.deliver(messages[user], user)
+    for account in everybody:
+        lab.find(messages[account[0]]["Message-ID"], account)
+    looked = 0
+    for account in everybody:
+        with lab.imap(account) as box:
+            for line in box.list()[1]:
+                folder = re.search(rb'\) (?:"."|NIL) (.+)$', line)[1].decode()
+                if box.select(folder, readonly=True)[0] != "OK":
+                    continue
+                looked += 1
+                for owner in messages.keys() - {account[0]}:
+                    _status, found = box.uid("search", "HEADER", "Message-ID", f'"{messages[owner]["Message-ID"]}"')
+                    if found[0]:
+                        raise Broken(f"the message to {owner} is in {folder} of {account[0]}")
+    return f"{len(everybody)} messages, {looked} folders"
+
+
 @book.promise("plus-delivered")
 def plus_delivered(lab: Lab) -> str:
     """Mail to user+detail lands in the user's mailbox."""
