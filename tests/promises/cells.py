@@ -104,14 +104,30 @@ _LEARNED = (
 _LATER = "eval \"for _, k in ipairs(redis.call('keys', 'rg*')) do redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0"
 
 
+# What waits, as if it had come a day before: where it is known to the MTA from its file alone, and where it has to be read anew.
+# Postfix writes down when a message came (T), and, if ever, when its sender is to be told (W).
+_POSTFIX_LATER = """python3 -c '
+import pathlib, re, sys
+path = pathlib.Path(sys.argv[1])
+earlier = lambda found: found[1] + b"%d" % (int(found[2]) - 86400)
+changed = re.sub(rb"([TW][\\n-\\x12] *)(\\d{{10}})", earlier, path.read_bytes())
+with path.open("r+b") as file: file.write(changed)
+' "$(find $(postconf -h queue_directory)/deferred -name {id})\""""
+_OPENSMTPD_LATER = """sed -i "s/^ctime: .*/ctime: $(($(date +%s) - 86400))/" /var/spool/smtpd/queue/*/*/{id}"""
+_OPENSMTPD_UP = "until smtpctl show stats > /dev/null 2>&1; do sleep 0.2; done"
+
+
 def commands(mta: str, runs: str) -> dict[str, str]:
-    """Return what the promises need a shell for on a host."""
+    """Return what the promises need a shell for on a host. C(a_day_later) has C({id}) of what waits."""
     if runs == "openbsd":
         ask = "redis-cli -s /var/run/redis/redis.sock --raw"
         service = {"postfix": "postfix", "opensmtpd": "smtpd"}[mta]
         return {
             "learned": f"{ask} {_LEARNED}",
             "greylist_later": f"{ask} {_LATER}",
+            "a_day_later": {
+                "postfix": _POSTFIX_LATER, "opensmtpd": f"rcctl stop {service} && {_OPENSMTPD_LATER} && rcctl start {service} && {_OPENSMTPD_UP}"
+            }[mta],
             "restart_store": "rcctl restart redis",
             "stop_filter": "rcctl stop rspamd",
             "start_filter": "rcctl start rspamd",
@@ -129,6 +145,9 @@ def commands(mta: str, runs: str) -> dict[str, str]:
     return {
         "learned": f"{ask} {_LEARNED}",
         "greylist_later": f"{ask} {_LATER}",
+        "a_day_later": {
+            "postfix": _POSTFIX_LATER, "opensmtpd": f"systemctl stop {mta} && {_OPENSMTPD_LATER} && systemctl start {mta} && {_OPENSMTPD_UP}"
+        }[mta],
         "restart_store": f"systemctl restart {backend}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",

@@ -399,20 +399,26 @@ def returns_to(message: Any) -> str:
     return str(message["Return-Path"]).strip("<> ")
 
 
+def report_here(lab: Lab, message_id: str) -> Any:
+    """The report at the strict receiver that a message is not delivered, or None."""
+    with lab.big() as session:
+        session.select("INBOX")
+        _status, found = session.uid("search", "FROM", "mailer-daemon")
+        for uid in reversed(found[0].decode().split()[-5:]):  # a search does not look into the headers of the message in a report
+            _status, data = session.uid("fetch", uid, "(BODY.PEEK[])")
+            if message_id.encode() in data[0][1]:
+                return email.message_from_bytes(data[0][1], policy=email.policy.default)
+    return None
+
+
 def report_about(lab: Lab, message_id: str, otherwise: str, within: float = 60) -> Any:
     """Wait for the report at the strict receiver that a message was not delivered, and return it."""
     end = time.monotonic() + within
-    while True:
-        with lab.big() as session:
-            session.select("INBOX")
-            _status, found = session.uid("search", "FROM", "mailer-daemon")
-            for uid in reversed(found[0].decode().split()[-5:]):  # a search does not look into the headers of the message in a report
-                _status, data = session.uid("fetch", uid, "(BODY.PEEK[])")
-                if message_id.encode() in data[0][1]:
-                    return email.message_from_bytes(data[0][1], policy=email.policy.default)
+    while (report := report_here(lab, message_id)) is None:
         if time.monotonic() > end:
             raise Broken(f"{otherwise}; our queue:\n{lab.run(lab.mta.list, check=False)}")
         time.sleep(0.5)  # IMAP without IDLE has no event to wait for
+    return report
 
 
 @book.promise("forwarding")
@@ -699,15 +705,13 @@ def sieve_acts(lab: Lab) -> str:
     return f"{evidence}; {mailbox.sieve_bad_script_refused(*lab.files(user))}"
 
 
-@book.promise("quota")
-def quota(lab: Lab) -> str:
-    """A user sees the quota by IMAP; a recipient over quota is refused at RCPT, while others get their mail, and taken again
-    when there is room."""
-    user, _password = lab.accounts[-1]
+@contextlib.contextmanager
+def full(lab: Lab) -> Iterator[str]:
+    """The mailbox of the last account, which has a quota, over it for a while."""
     if not lab.quota:
         raise NotAsked("no account has a quota")
+    user, _password = lab.accounts[-1]
     token = secrets.token_hex(8)
-    shown = mailbox.quota_shown(*lab.files(user), lab.quota)
     with lab.imap(lab.accounts[-1]) as box:  # what an earlier, broken run may have left there
         _status, count = box.select("INBOX")
         if count != [b"0"]:
@@ -719,14 +723,59 @@ def quota(lab: Lab) -> str:
         _promises.accepted(*session.send(f"outside@{lab.helo}", [user], content), "a message that fills the mailbox")
     mailbox.wait_for(*lab.files(user), "INBOX", token)
     try:
+        yield user
+    finally:
+        mailbox.purge(*lab.files(user), token)
+
+
+@book.promise("quota")
+def quota(lab: Lab) -> str:
+    """A user sees the quota by IMAP; a recipient over quota is refused at RCPT, while others get their mail, and taken again
+    when there is room."""
+    with full(lab) as user:
+        shown = mailbox.quota_shown(*lab.files(user), lab.quota)
         with lab.smtp() as session:
             evidence = _promises.refused(*session.envelope(f"outside@{lab.helo}", user), f"{user} over quota")
             _promises.accepted(*session.envelope(f"outside@{lab.helo}", lab.account()[0]), "another recipient")
-    finally:
-        mailbox.purge(*lab.files(user), token)
     with lab.smtp() as session:
         _promises.accepted(*session.envelope(f"outside@{lab.helo}", user), f"{user} with room again")
     return f"{shown}; {evidence}"
+
+
+@book.promise("deferred-quietly")
+def deferred_quietly(lab: Lab) -> str:
+    """Mail to an alias with a full mailbox reaches the others, and waits for that one until there is room. Its sender is told
+    nothing meanwhile, not even after a day."""
+    foreign, other = lab.bigmail["user"], lab.account()[0]
+    with full(lab) as user:
+        message = lab.message(foreign, alias_to(lab, other, user))
+        elsewhere(lab).submit(message)
+        lab.find(message["Message-ID"], within=60)
+        waiting_since(lab, user, message, "and was not deferred")
+        lab.run(lab.commands["a_day_later"].format(id=lab.waiting(user).id))
+        lab.run(lab.mta.flush)
+        # Long enough to be tried again, and for a report to get there; where nothing is to happen there is nothing to wait for.
+        end = time.monotonic() + 15
+        while time.monotonic() < end:
+            if report := report_here(lab, message["Message-ID"]):
+                raise Broken(f"{foreign} was told: {report['Subject']}")
+            time.sleep(1)
+        said = waiting_since(lab, user, message, "and waits no more after a day").reason
+    lab.run(lab.mta.flush)
+    lab.find(message["Message-ID"], lab.accounts[-1], within=60)
+    if report := report_here(lab, message["Message-ID"]):
+        raise Broken(f"{foreign} was told, though all was delivered: {report['Subject']}")
+    return f"waited for {user}: {said}"
+
+
+def waiting_since(lab: Lab, user: str, message: Any, otherwise: str) -> Any:
+    """Wait until a message for this user is deferred, and return it."""
+    end = time.monotonic() + 30
+    while not ((found := lab.waiting(user)) and found.reason):
+        if time.monotonic() > end:
+            raise Broken(f"{message['Message-ID']} is for {user}, {otherwise}; our queue:\n{lab.run(lab.mta.list, check=False)}")
+        time.sleep(0.5)  # the queue has no event to wait for
+    return found
 
 
 @book.promise("only-what-should-listen")
