@@ -126,7 +126,8 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             "learned": f"{ask} {_LEARNED}",
             "greylist_later": f"{ask} {_LATER}",
             "a_day_later": {
-                "postfix": _POSTFIX_LATER, "opensmtpd": f"rcctl stop {service} && {_OPENSMTPD_LATER} && rcctl start {service} && {_OPENSMTPD_UP}"
+                "postfix": _POSTFIX_LATER,
+                "opensmtpd": f"rcctl stop {service} && {_OPENSMTPD_LATER} && rcctl start {service} && {_OPENSMTPD_UP}",
             }[mta],
             "restart_store": "rcctl restart redis",
             "stop_filter": "rcctl stop rspamd",
@@ -146,7 +147,8 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "learned": f"{ask} {_LEARNED}",
         "greylist_later": f"{ask} {_LATER}",
         "a_day_later": {
-            "postfix": _POSTFIX_LATER, "opensmtpd": f"systemctl stop {mta} && {_OPENSMTPD_LATER} && systemctl start {mta} && {_OPENSMTPD_UP}"
+            "postfix": _POSTFIX_LATER,
+            "opensmtpd": f"systemctl stop {mta} && {_OPENSMTPD_LATER} && systemctl start {mta} && {_OPENSMTPD_UP}",
         }[mta],
         "restart_store": f"systemctl restart {backend}",
         "stop_filter": "systemctl stop rspamd",
