@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._postfix import SUFFIX
 
 #: In a queue file of Postfix that we wrote: which message of the other queue it was.
 ORIGIN = "handed_over_from"
@@ -198,7 +199,11 @@ def read_postfix(name: str, data: bytes) -> Message:
         elif kind in (b"R", b"D", b"/"):
             if kind == b"R":
                 wishes = frozenset(wish for wish, (bit, _other) in NOTIFY.items() if notify & bit)
-                recipients.append(Recipient(_address(value, "recipient"), _address(original or value, "recipient"), wishes))
+                # Where the mark of forwarded mail is on the recipient, its sender is not rewritten yet, and whom it was for tells that it
+                # has to be. Where it is on the original one, the sender is what it is to be, and nothing must hint at another.
+                address = _address(value.removesuffix(f".{SUFFIX}"), "recipient")
+                whom = address if not original or original.endswith(f".{SUFFIX}") else _address(original, "recipient")
+                recipients.append(Recipient(address, whom, wishes))
             original, notify = "", 0
     if sender is None:
         raise MailError("the queue file names no sender")

@@ -56,6 +56,14 @@ def test_a_queue_file_is_read():
     assert found.content == b"Subject: x\n\n" + b"\xe4" * 2048 + b"end\n.\n"
 
 
+def test_nobody_else_learns_how_forwarded_mail_is_marked():
+    """Before its sender is rewritten the recipient has the mark, and afterwards the original one: then no other server rewrites it."""
+    before, after = "away@example.org", "x@bigmail.test.srs.invalid"
+    data = postfix_file(record("O", before), record("R", "x@bigmail.test.srs.invalid"), record("O", after), record("R", "x@bigmail.test"))
+    assert queue.read_postfix("ABC", data).recipients == (
+        queue.Recipient("x@bigmail.test", before), queue.Recipient("x@bigmail.test", "x@bigmail.test"))  # fmt: skip
+
+
 def test_what_milters_changed_is_read_as_they_left_it():
     """As cleanup(8) writes it: From is overwritten by a pointer to what follows the end marker, and that points back."""
     before = record("C", " " * 95) + record("T", "1 0") + record("S", "a@b.test") + record("R", "c@d.test") + record("M")
