@@ -40,6 +40,7 @@ CLIENTS: dict[int, tuple[str | None, list[str]]] = {
     6: (None, ["nameless.client.test"]),
     7: ("liar.client.test", []),  # liar.client.test leads to .5
     8: ("listed.client.test", ["listed.client.test"]),  # listed in dnsbl.test
+    9: ("198-51-100-9.dyn.client.test", ["198-51-100-9.dyn.client.test"]),  # as providers name the lines of their customers
 }
 
 
