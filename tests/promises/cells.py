@@ -117,6 +117,10 @@ _OPENSMTPD_LATER = """sed -i "s/^ctime: .*/ctime: $(($(date +%s) - 86400))/" /va
 _OPENSMTPD_UP = "until smtpctl show stats > /dev/null 2>&1; do sleep 0.2; done"
 
 
+def _a_day_later(mta: str, stop: str, start: str) -> str:
+    return {"postfix": _POSTFIX_LATER, "opensmtpd": f"{stop} && {_OPENSMTPD_LATER} && {start} && {_OPENSMTPD_UP}"}[mta]
+
+
 def commands(mta: str, runs: str) -> dict[str, str]:
     """Return what the promises need a shell for on a host. C(a_day_later) has C({id}) of what waits."""
     if runs == "openbsd":
@@ -125,10 +129,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         return {
             "learned": f"{ask} {_LEARNED}",
             "greylist_later": f"{ask} {_LATER}",
-            "a_day_later": {
-                "postfix": _POSTFIX_LATER,
-                "opensmtpd": f"rcctl stop {service} && {_OPENSMTPD_LATER} && rcctl start {service} && {_OPENSMTPD_UP}",
-            }[mta],
+            "a_day_later": _a_day_later(mta, f"rcctl stop {service}", f"rcctl start {service}"),
             "restart_store": "rcctl restart redis",
             "stop_filter": "rcctl stop rspamd",
             "start_filter": "rcctl start rspamd",
@@ -146,10 +147,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
     return {
         "learned": f"{ask} {_LEARNED}",
         "greylist_later": f"{ask} {_LATER}",
-        "a_day_later": {
-            "postfix": _POSTFIX_LATER,
-            "opensmtpd": f"systemctl stop {mta} && {_OPENSMTPD_LATER} && systemctl start {mta} && {_OPENSMTPD_UP}",
-        }[mta],
+        "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
         "restart_store": f"systemctl restart {backend}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",
