@@ -223,11 +223,18 @@ def _written(kind: bytes, content: bytes) -> bytes:
             return kind + bytes(size) + content
 
 
+def _forwarded(sender: str, recipient: Recipient, delivery: Mapping[str, Any]) -> bool:
+    """Whether mail that somebody elsewhere has sent to an address of ours goes on to one elsewhere."""
+    ours = {*delivery["domains"], delivery["fqdn"].lower(), ""}
+    domains = (address.rpartition("@")[2].lower() for address in (sender, recipient.original, recipient.address))
+    return [domain in ours for domain in domains] == [False, True, False]
+
+
 def write_postfix(message: Message, origin: str, delivery: Mapping[str, Any]) -> bytes:
     """Return a queue file of Postfix, as cleanup(8) writes it without milters.
 
     :param origin: what C(handed_over_from) says in it
-    :param delivery: as in :func:`destinations`
+    :param delivery: as in :func:`destinations`, with C(srs): whether the sender of forwarded mail is to be rewritten
     :raises MailError: a recipient that is nobody's
     """
 
@@ -252,7 +259,9 @@ def write_postfix(message: Message, origin: str, delivery: Mapping[str, Any]) ->
         flags = sum(NOTIFY[wish][0] for wish in recipient.notify)
         if flags:
             head.append(text(b"A", f"notify_flags={flags}"))
-        head += [text(b"O", recipient.original), text(b"R", recipient.address)]
+        # smtpd rewrites a sender as it sends; Postfix on a way that only marked recipients go.
+        mark = f".{SUFFIX}" if delivery.get("srs") and _forwarded(message.sender, recipient, delivery) else ""
+        head += [text(b"O", recipient.original), text(b"R", recipient.address + mark)]
     head.append(_written(b"M", b""))
     lines = message.content.split(b"\n")
     body = []

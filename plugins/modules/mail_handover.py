@@ -45,8 +45,8 @@ options:
   delivery:
     description:
       - Who is who on this server, required with O(state=handed_over); C(domains), C(mailboxes), C(aliases) and C(system) as in the
-        result of the filter P(postmaster.mail.mail_delivery#filter), C(fqdn), the name of the host, and for OpenSMTPD C(mail_user),
-        the user who owns the mailboxes.
+        result of the filter P(postmaster.mail.mail_delivery#filter), C(fqdn), the name of the host, for OpenSMTPD C(mail_user), the
+        user who owns the mailboxes, and for Postfix C(srs), whether it rewrites the sender of mail that it forwards.
       - Mailboxes are delivered to by OpenSMTPD's action C(deliver), everything else is sent by its action C(send).
     type: dict
   postfix_spool:

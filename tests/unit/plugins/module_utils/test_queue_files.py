@@ -117,6 +117,27 @@ def test_what_is_written_for_postfix_is_what_is_read_again(content):
 
 
 @pytest.mark.parametrize(
+    ("sender", "original", "address", "marked"),
+    [
+        ("a@far.test", "away@example.org", "x@elsewhere.test", True),
+        ("A@Far.test", "away@Example.ORG", "x@elsewhere.test", True),
+        ("me@example.org", "away@example.org", "x@elsewhere.test", False),
+        ("root@mail.example.org", "away@example.org", "x@elsewhere.test", False),
+        ("", "away@example.org", "x@elsewhere.test", False),
+        ("a@far.test", "x@elsewhere.test", "x@elsewhere.test", False),
+        ("a@far.test", "team@example.org", "me@example.org", False),
+    ],
+)
+def test_forwarded_mail_gets_the_mark_by_which_postfix_rewrites_its_sender(sender, original, address, marked):
+    given = queue.Message("1234abcd", sender, (queue.Recipient(address, original),), b"Subject: x\n\nx\n", 1700000000)
+    for srs in (True, False):
+        data = queue.write_postfix(given, "opensmtpd/1234abcd", {**DELIVERY, "srs": srs})
+        assert (f"{address}.srs.invalid".encode() in data) is (srs and marked)
+        # Given back, it is what it was.
+        assert queue.read_postfix("1234abcd", data).recipients == given.recipients
+
+
+@pytest.mark.parametrize(
     ("address", "expected"),
     [
         ("me@example.org", [("me@example.org", True)]),
