@@ -36,6 +36,9 @@ from ansible_collections.postmaster.mail.plugins.module_utils._promise import Bo
 
 book = Book()
 
+#: What a run that changes nothing may execute on the host.
+MOST_TASKS = 35
+
 
 @dataclasses.dataclass
 class Lab(Server):
@@ -121,6 +124,17 @@ def out(lab: Lab, recipient: str) -> str:
         raise Broken(f"the strict receiver found {wrong}: {arrived.get_all('Authentication-Results')} {arrived.get('Received-SPF')}")
     hop = next(line for line in arrived.get_all("Received") if lab.fqdn in line and lab.bigmail["host"] in line)
     return " ".join(hop.split())
+
+
+@book.promise("second-run")
+def second_run(lab: Lab) -> str:
+    """The second run of the playbook changes nothing, and executes few tasks on the host."""
+    if not lab.playbook:
+        raise NotAsked("no playbook to run")
+    stats = lab.playbook()
+    if stats["on_host"] > MOST_TASKS:
+        raise Broken(f"{stats['on_host']} tasks were executed on the host, more than {MOST_TASKS}")
+    return f"{stats['ok']} tasks, {stats['on_host']} of them on the host, none changed"
 
 
 @book.promise("out-ipv4")
@@ -935,15 +949,6 @@ def ban(lab: Lab) -> str:
             for guesser in guessers:
                 guesser.join()
     return "; ".join(said)
-
-
-@book.promise("second-run")
-def second_run(lab: Lab) -> str:
-    """The second run of the playbook changes nothing."""
-    if not lab.playbook:
-        raise NotAsked("no playbook to run")
-    stats = lab.playbook()
-    return f"{stats['ok']} tasks, none changed"
 
 
 @book.promise("check-mode")
