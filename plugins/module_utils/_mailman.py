@@ -424,7 +424,7 @@ def postfix_table(refusals: Sequence[tuple[MailingList, Sequence[str]]], text: s
     :raises MailError: a text that does not fit into one line of a reply
     """
     _reply_text(text)
-    return "".join(f"/{_pattern_of(entry, suffixes).replace('/', chr(92) + '/')}/ 550 5.7.1 {text}\n" for entry, suffixes in refusals)
+    return "".join(f"/{_pattern_of(entry, suffixes)}/ 550 5.7.1 {text}\n" for entry, suffixes in refusals)
 
 
 def opensmtpd_table(refusals: Sequence[tuple[MailingList, Sequence[str]]]) -> str:
