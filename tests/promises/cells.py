@@ -55,6 +55,9 @@ MTAS = {
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", True),
 }
 
+#: What a machine may seem to keep that is too slow to break it.
+BY_CHANCE = ("slow-provider",)
+
 #: MTA or system to promise to the reason why it cannot keep that, and what the role does instead. Each is tried all the same: one
 #: that is kept after all does not belong here.
 _CANNOT: dict[str, dict[str, str]] = {

@@ -72,6 +72,17 @@ def test_only_some(book):
     assert [outcome.name for outcome in book.run(server(), ["account", "kept"])] == ["kept", "account"]
 
 
+@pytest.mark.parametrize(("by_chance", "status", "evidence"), [
+    ((), "broken", "listed as impossible, but kept: 250"),
+    (("kept",), "cannot", "Too slow here. Tried: 250"),
+])
+def test_what_is_listed_as_impossible_is_tried(book, by_chance, status, evidence):
+    reasons = {"kept": "Too slow here.", "broken": "Nobody can."}
+    kept, broken = book.run(server(), ["kept", "broken"], cannot=reasons, by_chance=by_chance)
+    assert (kept.status, kept.evidence) == (status, evidence)
+    assert (broken.status, broken.evidence) == ("cannot", "Nobody can. Tried: answered with 250 <relay@x> & more")
+
+
 def test_an_interrupt_is_no_broken_promise():
     book = Book()
 
