@@ -28,7 +28,7 @@ class ControllerAction(ActionBase):
 
     def perform(self, options: Mapping[str, Any], check_mode: bool) -> tuple[dict[str, Any], set[str]] | None:
         """Do it; return the result and what must not be shown of it, or None if only the module can."""
-        raise NotImplementedError
+        raise NotImplementedError  # each action plugin has its own
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)

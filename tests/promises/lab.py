@@ -779,7 +779,7 @@ def deferred_quietly(lab: Lab) -> str:
         while time.monotonic() < end:
             if report := report_here(lab, message["Message-ID"]):
                 raise Broken(f"{foreign} was told: {report['Subject']}")
-            time.sleep(1)
+            time.sleep(1)  # what must not come has no event
         said = waiting_since(lab, user, message, "and waits no more after a day").reason
     lab.run(lab.mta.flush)
     lab.find(message["Message-ID"], lab.accounts[-1], within=60)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import http.server
-import importlib.util
 import io
 import json
 import socket
@@ -19,21 +18,14 @@ import threading
 from pathlib import Path
 
 import pytest
+from program import load
 
 PROGRAM = Path(__file__).resolve().parents[3] / "roles/opensmtpd/templates/etc/smtpd/_filter.py"
 SESSION, TOKEN = "7641df9771b4ed00", "1ef1c203cc576e5d"
 MESSAGE = ["Received: from client.test", "\tby mail.example.org", "From: a@client.test", "Subject: one", "", "hello", "..dots"]
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("opensmtpd_filter", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-FILTER = load()
+FILTER = load(PROGRAM)
 
 
 class Rspamd:

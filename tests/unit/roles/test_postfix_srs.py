@@ -6,27 +6,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from program import load
 
 PROGRAM = Path(__file__).resolve().parents[3] / "roles/postfix/templates/etc/postfix/_srs.py"
 DOMAIN, SECRET = "mail.example.org", b"correct-horse-battery"
 NOW, DAY = 1795858232, 86400
 
 
-def load():
-    spec = importlib.util.spec_from_file_location("postfix_srs", PROGRAM)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-SRS = load()
+SRS = load(PROGRAM)
 
 
 def at(moment=NOW, secret=SECRET):
