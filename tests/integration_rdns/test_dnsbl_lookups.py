@@ -8,28 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
+from lists import FORTY, JUDGED, PAIRS, PTRS, SIXTEEN, TESTS, V4, V6, a_list, judged, lists_of_their_own
 from server import Server
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dnsbl, _rdns
+from ansible_collections.postmaster.mail.plugins.module_utils import _rdns
 from ansible_collections.postmaster.mail.plugins.modules import rdns_verify
 from ansible_collections.postmaster.mail.plugins.modules.rdns_verify import look
-
-V4, V6 = "198.51.100.25", "2001:db8:100::25"
-
-
-def a_list(zone, *codes, addresses=(V4, V6), text="on the list", tests=("127.0.0.2",)):
-    """A list that behaves, with both addresses on it if there are codes."""
-    records = {_dnsbl.test_names(zone, version)[0]: {"A": list(tests)} for version in (4, 6)}
-    for address in addresses if codes else ():
-        records[_dnsbl.query_name(address, zone)] = {"A": list(codes), "TXT": [f'"{text}" " now"']}
-    return records
 
 
 def test_listed_and_clean_in_both_families(verify, found):
@@ -101,38 +88,6 @@ def test_an_access_key_is_not_shown(verify, found):
     assert found(result, "dnsbl")["status"] == "fail"
 
 
-SIXTEEN = [f"198.51.100.{n}" for n in range(1, 9)] + [f"2001:db8:100::{n:x}" for n in range(1, 9)]
-FORTY = [f"list{n}.test" for n in range(40)]
-# Every second list has all of the addresses on it.
-LISTS = {}
-for number, zone in enumerate(FORTY):
-    LISTS.update(a_list(zone, *["127.0.0.2"] * (number % 2), addresses=SIXTEEN))
-PTRS, TESTS, PAIRS = 16, 40 * 4, 16 * 40
-
-
-@contextmanager
-def lists_of_their_own(**options):
-    """A server with all of these in a process of its own, so that it and the resolver do not wait for each other; its port."""
-    program = subprocess.Popen(
-        [sys.executable, str(Path(__file__).parent / "server.py")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        program.stdin.write(json.dumps({"records": LISTS, "fast": True, **options}) + "\n")
-        program.stdin.flush()
-        yield int(program.stdout.readline())
-    finally:
-        program.stdin.close()
-        program.wait(10)
-
-
-def judged(answers):
-    checks = _rdns.judge(_rdns.plan(SIXTEEN, dnsbls=FORTY), answers, {})
-    return _rdns.summary(entry for entry in checks if entry["check"].startswith("dnsbl"))
-
-
-JUDGED = {"pass": 40 + PAIRS // 2, "warn": 0, "fail": PAIRS // 2, "unknown": 0}
-
-
 def test_no_question_to_a_list_waits_for_the_answer_to_another():
     """The server answers nothing before it has them all: those after the test entries and those for the reasons included."""
     with lists_of_their_own(hold=PTRS + TESTS + 2 * PAIRS) as port:
@@ -160,16 +115,6 @@ def test_a_name_that_the_ptr_record_gives_is_the_only_thing_that_waits_for_an_an
     assert answers["25.100.51.198.bl.test", "TXT"].values == ("on the list now",)
 
 
-def test_sixteen_addresses_at_forty_lists_take_no_longer_than_twice_the_slowest_answer():
-    delay = 3.0  # slow against what a busy machine adds
-    with lists_of_their_own(delay=delay) as port:
-        started = time.monotonic()
-        answers, _greetings = asyncio.run(look(_rdns.plan(SIXTEEN, dnsbls=FORTY), ["127.0.0.1"], port, 15, 40, 25))
-        taken = time.monotonic() - started
-    assert judged(answers) == JUDGED
-    assert delay <= taken <= 2 * delay
-
-
 def test_a_list_that_never_answers_delays_the_others_no_longer_than_its_timeout(verify):
     zones = [f"list{n}.test" for n in range(10)]
     records = {}
@@ -177,9 +122,9 @@ def test_a_list_that_never_answers_delays_the_others_no_longer_than_its_timeout(
         records.update(a_list(zone))
     with Server(records, {".list3.test": "timeout"}) as server:
         started = time.monotonic()
-        result = verify(addresses=[V4, V6], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port, timeout=4)
+        result = verify(addresses=[V4, V6], dnsbls=zones, nameservers=["127.0.0.1"], nameserver_port=server.port, timeout=10, lifetime=60)
         taken = time.monotonic() - started
-    assert taken < 8, "its timeout, and the start of the module"
+    assert taken < 20, "one timeout, not two"
     lists = [entry for entry in result["checks"] if entry["check"].startswith("dnsbl")]
     assert {entry["zone"] for entry in lists if entry["status"] == "unknown"} == {"list3.test"}
     assert {entry["status"] for entry in lists if entry["zone"] != "list3.test"} == {"pass"}
