@@ -24,7 +24,7 @@ KEY = STATE / f"internet{'-' + NAME if NAME else ''}" / "ssh/id_ed25519"
 
 #: Host of the little internet, its address, what is installed there, and the versions that answer.
 HOSTS = {
-    "mail.lab-e.test": ("198.51.100.35", ["opensmtpd", "dovecot-imapd", "dovecot-lmtpd", "dovecot-managesieved", "dovecot-sieve"]),
+    "mail.lab-b.test": ("198.51.100.32", ["opensmtpd", "dovecot-imapd", "dovecot-lmtpd", "dovecot-managesieved", "dovecot-sieve"]),
     "mail.lab-d.test": ("198.51.100.34", ["opensmtpd"]),
 }
 RECEIVER, BIGMAIL = "mx.bigmail.test", "198.51.100.10"
@@ -84,7 +84,7 @@ def hosts(archive):
             subprocess.run([ROOT / "tests/internet/internet", "destroy", host], check=False)
 
 
-@pytest.mark.parametrize(("host", "version"), [("mail.lab-e.test", "6.8."), ("mail.lab-d.test", "7.6.")])
+@pytest.mark.parametrize(("host", "version"), [("mail.lab-b.test", "6.8."), ("mail.lab-d.test", "7.6.")])
 def test_smtpd_reads_its_configuration(hosts, host, version):
     status, said = on(host, "smtpd -h 2>&1 | grep -o 'version: OpenSMTPD.*'; smtpd -n -f /etc/mail/smtpd.conf")
     assert f"OpenSMTPD {version}" in said
@@ -100,12 +100,12 @@ def test_what_smtpd_does_not_know_is_refused(hosts, host):
 
 
 def test_dovecot_reads_its_configuration(hosts):
-    _status, version = on("mail.lab-e.test", "dovecot --version")
+    _status, version = on("mail.lab-b.test", "dovecot --version")
     assert version.startswith("2.3.")
-    status, said = on("mail.lab-e.test", "doveconf -n -c /etc/dovecot/dovecot.conf")
+    status, said = on("mail.lab-b.test", "doveconf -n -c /etc/dovecot/dovecot.conf")
     assert status == 0 and "mmap_disable = yes" in said and "Warning:" not in said and "Error:" not in said, said
     broken = "sed s/mmap_disable/mmap_disabled/ /etc/dovecot/dovecot.conf > /tmp/x.conf; doveconf -n -c /tmp/x.conf"
-    status, said = on("mail.lab-e.test", broken)
+    status, said = on("mail.lab-b.test", broken)
     assert status != 0 and "mmap_disabled" in said
 
 
