@@ -691,6 +691,16 @@ def test_a_tag_reaches_its_roles_and_the_check_of_the_inventory(listed, tag):
     assert ("Postfix | The transport" in reached) == (tag in ("postfix", "mta"))
 
 
+def test_a_service_that_was_stopped_or_disabled_runs_again_and_lasts(came_back):
+    on_host("systemctl stop postfix unbound && systemctl disable dovecot fail2ban")
+    changed = Run().ok().changed
+    assert sorted(name.partition(" : ")[0].rpartition(".")[2] for name in changed) == ["dovecot", "postfix", "protection", "resolver"]
+    assert all(" : Service | " in name for name in changed)
+    services = "postfix unbound dovecot fail2ban rspamd"
+    assert on_host(f"systemctl is-active {services}").split() == ["active"] * 5
+    assert on_host(f"systemctl is-enabled {services}").split() == ["enabled"] * 5
+
+
 def test_a_run_changes_nothing_on_a_finished_server(came_back):
     assert Run().ok().changed == []
 

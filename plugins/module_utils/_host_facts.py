@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What package managers say of the packages that a host has, in the form of C(ansible_facts.packages)."""
+"""What package managers and systemd say of a host, in the form of facts."""
 
 from __future__ import annotations
 
@@ -13,6 +13,10 @@ COMMANDS = {
     "dpkg": ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package} ${Version}\\n"],
     "pkg_info": ["pkg_info", "-a"],
 }
+
+#: Commands that list the units that run, and those that are started at boot. What is enabled until the next boot only is not.
+ACTIVE = ["systemctl", "list-units", "--state=active", "--type=service,timer", "--plain", "--no-legend", "--no-pager"]
+ENABLED = ["systemctl", "list-unit-files", "--state=enabled", "--type=service,timer", "--no-legend", "--no-pager"]
 
 
 def installed(source: str, text: str) -> dict[str, list[dict[str, str]]]:
@@ -41,3 +45,13 @@ def _pkg_info(text: str) -> Iterator[tuple[str, str]]:
         if line.strip():
             name, _hyphen, version = line.split(maxsplit=1)[0].rpartition("-")
             yield (name, version) if name else (version, "")
+
+
+def lasting(active: str, enabled: str) -> list[str]:
+    """Return the names of the units that both lists have, sorted, services without their suffix.
+
+    :param active: what C(ACTIVE) printed
+    :param enabled: what C(ENABLED) printed
+    """
+    both = set.intersection(*({line.split()[0] for line in text.splitlines() if line.strip()} for text in (active, enabled)))
+    return sorted(unit.removesuffix(".service") for unit in both)
