@@ -52,8 +52,9 @@ CLIENTS = {
     "dhclient": ("dhclient -1 -q lease", "dhclient -r -q lease"),
     "dhcpcd": ("dhcpcd --oneshot --timeout 20 --noipv6rs --ipv4only lease", "dhcpcd --release lease; true"),
     "NetworkManager": (
+        # It goes on running, also while the roles are played.
         "systemctl start NetworkManager && nmcli --wait 30 device connect lease",
-        "nmcli device disconnect lease; systemctl stop NetworkManager",
+        "nmcli device disconnect lease",
     ),
 }  # fmt: skip
 
@@ -88,9 +89,11 @@ def leased(client: str):
     """Have an address from the provider for a while."""
     ask, release = CLIENTS[client]
     # NetworkManager is content with an address of IPv6 first; and all have written their files soon after the address is there.
-    on_host(f"({ask}) 2>&1 && timeout 30 sh -c 'until ip -4 -o address show dev lease | grep -q 10.77.0.1; do sleep 0.2; done' && sleep 1")
-    yield
-    on_host(f"({release}) >/dev/null 2>&1")
+    on_host(f"({ask}) 2>&1 && timeout 30 sh -c 'until ip -4 -o address show dev lease | grep -q 10.77.0; do sleep 0.2; done' && sleep 1")
+    try:
+        yield
+    finally:
+        on_host(f"({release}) >/dev/null 2>&1")
 
 
 def resolvers() -> list[str]:
