@@ -24,7 +24,7 @@ RELEASES = ("7.8", "7.9", "8.0")
 # Real programs behind the stand-ins: kept in a store until pkg_add puts them in place.
 _STORED = ("dovecot-core", "dovecot-imapd", "dovecot-lmtpd", "dovecot-pop3d", "dovecot-managesieved", "dovecot-sieve", "rspamd",
            "redis-server", "redis-tools", "opensmtpd-filter-rspamd", "opensmtpd-filter-senderscore", "opensmtpd-filter-dkimsign", "curl",
-           "postfix")
+           "postfix", "libmail-dkim-perl")
 # Of OpenBSD's base system, or behind a stand-in.
 _BASE = ("mksh", "opendoas", "rsyslog", "unbound", "python3-acme", "python3-dnspython")
 _BUILD = ("bison", "gcc", "libc6-dev", "libevent-dev", "libssl-dev", "make", "patchelf", "zlib1g-dev")

@@ -28,7 +28,7 @@ def root(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.Pat
     shutil.copytree(HERE / "rc.d", tmp_path / "etc/rc.d")
     for path in (tmp_path / "etc/rc.d").iterdir():
         path.chmod(0o444 if path.name == "rc.subr" else 0o555)
-    for name in ("dovecot", "postfix", "redis", "rspamd"):
+    for name in ("dkimproxy_in", "dkimproxy_out", "dovecot", "postfix", "redis", "rspamd"):
         (tmp_path / "etc/rc.d" / name).unlink()
     monkeypatch.setattr(common, "ROOT", tmp_path)
     store = tmp_path / "simulation"
@@ -242,6 +242,55 @@ def test_mailwrapper_becomes_what_mailer_conf_says(root: pathlib.Path, call: Cal
     monkeypatch.setattr(mailwrapper.os, "execv", lambda path, argv: became.append((path, argv)))
     call("sendmail -t")
     assert became == [("/usr/sbin/smtpctl", ["sendmail", "-x", "-t"])]
+
+
+# dkimproxy
+
+def test_dkimproxy_as_it_is_installed(root: pathlib.Path, call: Call) -> None:
+    conf = root / "etc/dkimproxy_out.conf"
+    out = call("pkg_add -I dkimproxy")[1]
+    assert "\ndkimproxy-1.4.1p4:p5-Mail-DKIM-1.20240619: ok\ndkimproxy-1.4.1p4: ok\n" in out
+    numbers = {entry.name: (entry.uid, entry.gid, entry.login_class) for entry in users.load_users()}
+    assert numbers["_dkimproxy"] == (721, 721, "daemon")
+    for way in ("in", "out"):
+        assert (root / f"usr/local/bin/dkimproxy.{way}").is_symlink()
+        assert (root / f"etc/dkimproxy_{way}.conf").exists()
+        # Neither is enabled.
+        assert call(f"rcctl get dkimproxy_{way} status")[0] == 1
+    # What somebody has written stays, also when it comes again.
+    conf.write_text("mine", encoding="ascii")
+    call("pkg_delete -I dkimproxy")
+    assert not (root / "etc/rc.d/dkimproxy_out").exists() and not (root / "etc/dkimproxy_in.conf").exists()
+    call("pkg_add -I dkimproxy")
+    assert conf.read_text(encoding="ascii") == "mine"
+
+
+@pytest.mark.parametrize(("words", "complaint"), [
+    ("--nonsense", "Unknown option: nonsense"),
+    ("--conf_file=/nowhere", 'Couldn\'t open conf "/nowhere" [No such file or directory]'),
+    ("127.0.0.1:10027", "Error: wrong number of arguments"),
+    ("", "Error: listening port was not specified"),
+    ("--listen=127.0.0.1", "Error: listening port was not specified"),
+    ("--listen=127.0.0.1:10027", "Error: relay host was not specified"),
+    ("1:1 2:2", "Error: no keyfile specified"),
+    ("1:1 2:2 --keyfile=/nowhere", "Error: cannot read keyfile /nowhere"),
+    ("1:1 2:2 --keyfile=KEY", "Error: domain not specified"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test", "Error: selector not specified"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test --selector=s --method=nofws", "Error: invalid method nofws"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test --selector=s --signature=dkim(c=relaxed,key=/nowhere)", "Error: cannot read keyfile /nowhere"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test --selector=s --signature=domainkeys(c=relaxed)", "Error: invalid method relaxed"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test --selector=s --signature=arc", "Error: invalid signature type arc"),
+    ("1:1 2:2 --keyfile=KEY --domain=a.test --selector=s --signature=dkim(", "invalid signature specifier: 'dkim('"),
+    ("--conf_file=CONF", "Error: cannot read keyfile /full/path/to/private.key"),  # as it is installed
+    ("--conf_file=CONF --keyfile=KEY", "Error: invalid method nothing"),  # the command line wins, and then the file
+])
+def test_dkimproxy_refuses(tmp_path: pathlib.Path, words: str, complaint: str) -> None:
+    (tmp_path / "key").write_text("", encoding="ascii")
+    conf = (HERE / "files/etc/dkimproxy_out.conf").read_text(encoding="ascii")
+    (tmp_path / "conf").write_text(conf + "signature = dkim(c=nothing)\nunknown 1\n" if "KEY" in words else conf, encoding="ascii")
+    argv = words.replace("KEY", f"{tmp_path}/key").replace("CONF", f"{tmp_path}/conf").split()
+    done = subprocess.run(["perl", HERE / "files/usr/local/bin/dkimproxy.out", *argv], capture_output=True, text=True, check=False)
+    assert (done.returncode != 0, done.stdout, done.stderr.splitlines()[0]) == (True, "", complaint)
 
 
 # user(8)

@@ -111,6 +111,12 @@ CONTENT: dict[str, Content] = {
         linked=False, setgid={"/usr/local/sbin/postdrop": "_postdrop", "/usr/local/sbin/postqueue": "_postdrop"},
         extra_links={f"/usr/local/sbin/postfix-{word}": "/usr/lib/simulation/run" for word in ("enable", "disable")},
         unseen=("usr/lib/postfix/sbin/", "usr/lib/sendmail", "usr/lib/networkd-dispatcher/"), rcscripts=("postfix",), script="postfix"),
+    "p5-Mail-DKIM": Content(debs=("libmail-dkim-perl",), links={"usr/share/perl5/": "usr/local/libdata/perl5/site_perl/"}),
+    # Debian has it no more: the program is a stand-in, which signs with the same library.
+    "dkimproxy": Content(
+        files=("etc/dkimproxy_in.conf", "etc/dkimproxy_out.conf"), users=(User("_dkimproxy", 721, "dkimproxy user"),),
+        extra_links={f"/usr/local/bin/dkimproxy.{way}": "/usr/lib/simulation/files/usr/local/bin/dkimproxy.out" for way in ("in", "out")},
+        rcscripts=("dkimproxy_in", "dkimproxy_out")),
     "curl": Content(debs=("curl",), links={"usr/bin/curl": "usr/local/bin/curl"}),
 }
 
@@ -151,6 +157,11 @@ def packages(release: str) -> list[Package]:
                   comment="fast, secure sendmail replacement")
           for branch, number in (("stable", "3.11.1p0"), ("stable35", "3.5.25p9v0"), ("snapshot", "3.12.20260410v1"))
           for flavour in ("", "ldap", "mysql", "pgsql", "sasl2")),
+        # Of Mail::DKIM's and dkimproxy's Perl modules, only what is looked at. Which revision a release had is not established.
+        Package("p5-Mail-DKIM", "1.20240619", "mail/p5-Mail-DKIM", content="p5-Mail-DKIM",
+                comment="DKIM and DomainKeys message-signing implementation"),
+        Package("dkimproxy", "1.4.1p4", "mail/dkimproxy", content="dkimproxy", depends=("p5-Mail-DKIM",),
+                comment="SMTP proxy to verify or add DKIM signatures"),
         Package("curl", version["curl"], "net/curl", content="curl", comment="transfer files with FTP, HTTP, HTTPS, etc."),
     ]
     if release == "8.0":
