@@ -17,6 +17,7 @@ import sys
 import jinja2
 import pytest
 import yaml
+from standins import releases
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROLES = HERE.parents[2] / "roles"
@@ -199,3 +200,7 @@ def test_files_of_the_user_s_keep_all_that_is_in_them(tmp_path: pathlib.Path) ->
     assert play(tmp_path, [line, nowhere], {**variables, "__certificate_httpd": False}) == 1
     assert (tmp_path / "httpd.conf").read_text(encoding="utf-8") == OTHER
     assert not (tmp_path / "none.conf").exists()
+
+
+def test_all_that_dkimproxy_s_package_runs_rests() -> None:
+    assert set(values("dkim", "OpenBSD.yml")["__dkim_dkimproxy_services"]) == set(releases.CONTENT["dkimproxy"].rcscripts)
