@@ -4,21 +4,26 @@
 
 """A server that signs with dkimproxy and a key of 1024 bits by openssl is taken over, and its key rotated.
 
-by_hand.sh makes it; dkimproxy itself is a stand-in that signs with dkimproxy's own library, since Debian has dkimproxy no more.
-The strict receiver judges every message. The tests build on each other, in the order of this file.
+debian/by_hand.sh makes the one, with Postfix, and openbsd/by_hand.sh the other, with OpenBSD's smtpd. dkimproxy itself is a stand-in
+that signs with dkimproxy's own library, since Debian has dkimproxy no more. The strict receiver judges every message. The tests build
+on each other, in the order of this file, for each of the hosts.
 """
 
 from __future__ import annotations
 
+import dataclasses
+import datetime
 import email
 import imaplib
 import json
 import os
 import re
+import string
 import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,19 +33,15 @@ INTERNET = HERE.parent / "internet"
 sys.path.insert(0, str(INTERNET))
 
 from little import machine
-from little.plan import STATE, Inventory
+from little.plan import STATE, Inventory, ipv4, ipv6
 
 pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
 
-HOST, DOMAIN = "mail.dkimproxy.test", "dkimproxy.test"
 INVENTORY = Inventory()
-ADDRESS = f"198.51.100.{INVENTORY.host(HOST).number}"
 BIGMAIL = INVENTORY.variables["internet_bigmail"]
 TSIG = INVENTORY.variables["internet_tsig"]
-SSH = [
-    "ssh", "-q", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ControlPath=none",
-    "-i", str(STATE / "ssh/id_ed25519"), f"root@{ADDRESS}",
-]  # fmt: skip
+NS = ipv4(INVENTORY.host("ns.test").number)
+PROXY = INTERNET / "openbsd/files/usr/local/bin/dkimproxy.out"
 
 
 def inside(*words: str, text: str | None = None, timeout: float = 120) -> str:
@@ -49,124 +50,184 @@ def inside(*words: str, text: str | None = None, timeout: float = 120) -> str:
     return done.stdout
 
 
-def on_host(command: str, text: str | None = None, timeout: float = 120) -> str:
-    return inside(*SSH, command, text=text, timeout=timeout)
+@dataclasses.dataclass(frozen=True)
+class Host:
+    """A server made by hand, as data: what differs between the two."""
+
+    name: str
+    system: str  # the directory with by_hand.sh
+    shell: str
+    selector: str
+    key: str
+    public_key: str
+    keyring: str
+    rest: tuple[str, str]  # what asks for dkimproxy's services, and what it answers when all of them rest
+    log: str  # what tells why a message has not arrived
+
+    @property
+    def domain(self) -> str:
+        return self.name.partition(".")[2]
+
+    @property
+    def address(self) -> str:
+        return ipv4(INVENTORY.host(self.name).number)
+
+    @property
+    def rotated(self) -> dict:
+        """The inventory's mail_domains, with another selector."""
+        return {self.domain: {"dkim": {"selector": "next"}}}
+
+    def ssh(self, command: str) -> list[str]:
+        settings = ("BatchMode=yes", "StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "ControlPath=none")
+        options = [word for setting in settings for word in ("-o", setting)]
+        return ["ssh", "-q", *options, "-i", str(STATE / "ssh/id_ed25519"), f"root@{self.address}", command]
+
+    def run(self, command: str, text: str | None = None, timeout: float = 120) -> str:
+        return inside(*self.ssh(command), text=text, timeout=timeout)
+
+    def site(self, *options: str, **variables: object) -> str:
+        """Run the playbook; return what it said, warnings included, in one line."""
+        words = [
+            "ansible-playbook", "-i", str(INTERNET / "inventory.yml"), "-i", str(HERE / "inventory.yml"), "--limit", self.name,
+            str(HERE.parent.parent / "playbooks/site.yml"), *options, "-e", json.dumps(variables),
+        ]  # fmt: skip
+        done = subprocess.run([str(INTERNET / "inside"), *words], capture_output=True, text=True, check=False, timeout=1500)
+        assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+        return " ".join((done.stdout + done.stderr).split())
+
+    def record(self, selector: str) -> list[str]:
+        return inside("dig", "+short", f"@{NS}", f"{selector}._domainkey.{self.domain}", "TXT").splitlines()
+
+    def send(self) -> str:
+        """Send a message from the host to the strict receiver; return its subject."""
+        token = uuid.uuid4().hex
+        head = f"From: me@{self.domain}\nTo: {BIGMAIL['user']}\nSubject: {token}\nMessage-ID: <{token}@{self.domain}>\n"
+        self.run(f"sendmail -f me@{self.domain} {BIGMAIL['user']}", text=head + "\nHello.\n.A dot.\n")
+        return token
+
+    def judged(self, token: str | None = None, within: float = 120) -> tuple[str, str, str]:
+        """Return the domain and the selector of a message's signature, and what the strict receiver found."""
+        token = token or self.send()
+        end = time.monotonic() + within
+        with machine.inside_network():
+            session = imaplib.IMAP4(ipv4(INVENTORY.host(BIGMAIL["host"]).number), timeout=30)
+        session.login(BIGMAIL["user"], BIGMAIL["password"])
+        while time.monotonic() < end:
+            session.select("INBOX", readonly=True)
+            _status, found = session.search(None, "HEADER", "Subject", token)
+            if found[0]:
+                break
+            time.sleep(0.3)  # IMAP without IDLE has no event to wait for
+        assert found[0], "the message has not arrived: " + self.run(self.log)
+        arrived = email.message_from_bytes(session.fetch(found[0].split()[-1].decode(), "(BODY.PEEK[])")[1][0][1])
+        session.logout()
+        signature = re.sub(r"\s+", " ", arrived["DKIM-Signature"] or "d=; s=")
+        tags = dict(part.strip().split("=", 1) for part in signature.rstrip("; ").split(";"))
+        results = " ".join(" ".join(arrived.get_all("Authentication-Results", [])).split())
+        verdict = re.search(r"\bdkim=(\w+)", results)
+        return tags["d"], tags["s"], verdict[1] if verdict else results
 
 
-def site(*options: str, **variables: object) -> str:
-    """Run the playbook; return what it said, warnings included, in one line."""
-    words = [
-        "ansible-playbook", "-i", str(INTERNET / "inventory.yml"), "-i", str(HERE / "inventory.yml"), "--limit", HOST,
-        str(HERE.parent.parent / "playbooks/site.yml"), *options, "-e", json.dumps(variables),
-    ]  # fmt: skip
-    done = subprocess.run([str(INTERNET / "inside"), *words], capture_output=True, text=True, check=False, timeout=1500)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
-    return " ".join((done.stdout + done.stderr).split())
+HOSTS = [
+    Host(
+        name="mail.dkimproxy.test", system="debian", shell="bash", selector="pubkey", key="/etc/dkimproxy/private/private.key",
+        public_key="/etc/dkimproxy/private/public.key", keyring="/var/lib/rspamd/dkim",
+        rest=("systemctl is-active dkimproxy; systemctl is-enabled dkimproxy; true", "inactive disabled"),
+        log="postqueue -p; journalctl -n 30 -u 'postfix*'",
+    ),
+    Host(
+        name="mail.openbsd-d.test", system="openbsd", shell="ksh", selector="obsd", key="/etc/ssl/dkim/private/private.key",
+        public_key="/etc/ssl/dkim/public.key", keyring="/var/rspamd/dkim",
+        rest=("for s in out in; do rcctl check dkimproxy_$s; done; rcctl ls on | grep dkimproxy; true",
+              "dkimproxy_out(failed) dkimproxy_in(failed)"),
+        log="smtpctl show queue; tail -30 /var/log/maillog",
+    ),
+]  # fmt: skip
 
 
-def record(selector: str) -> list[str]:
-    found = inside("dig", "+short", f"@198.51.100.{INVENTORY.host('ns.test').number}", f"{selector}._domainkey.{DOMAIN}", "TXT")
-    return found.splitlines()
-
-
-def judged(within: float = 120) -> tuple[str, str, str]:
-    """Send a message from the host to the strict receiver; return the signature's domain and selector, and what the receiver found."""
-    token = uuid.uuid4().hex
-    message = f"From: me@{DOMAIN}\nTo: {BIGMAIL['user']}\nSubject: {token}\nMessage-ID: <{token}@{DOMAIN}>\n\nHello.\n"
-    on_host(f"sendmail -f me@{DOMAIN} {BIGMAIL['user']}", text=message)
-    end = time.monotonic() + within
-    with machine.inside_network():
-        session = imaplib.IMAP4(f"198.51.100.{INVENTORY.host(BIGMAIL['host']).number}", timeout=30)
-    session.login(BIGMAIL["user"], BIGMAIL["password"])
-    while time.monotonic() < end:
-        session.select("INBOX", readonly=True)
-        _status, found = session.search(None, "HEADER", "Subject", token)
-        if found[0]:
-            break
-        time.sleep(0.3)  # IMAP without IDLE has no event to wait for
-    assert found[0], "the message has not arrived: " + on_host("postqueue -p; journalctl -n 30 -u 'postfix*'")
-    arrived = email.message_from_bytes(session.fetch(found[0].split()[-1].decode(), "(BODY.PEEK[])")[1][0][1])
-    session.logout()
-    tags = dict(part.strip().split("=", 1) for part in re.sub(r"\s+", " ", arrived["DKIM-Signature"] or "d=; s=").rstrip("; ").split(";"))
-    results = " ".join(" ".join(arrived.get_all("Authentication-Results", [])).split())
-    verdict = re.search(r"\bdkim=(\w+)", results)
-    return tags["d"], tags["s"], verdict[1] if verdict else results
-
-
-@pytest.fixture(scope="module", autouse=True)
-def server():
+@pytest.fixture(scope="module", params=HOSTS, ids=[host.system for host in HOSTS])
+def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
+    made: Host = request.param
     internet = str(INTERNET / "internet")
-    subprocess.run([internet, "destroy", HOST], check=True)
-    subprocess.run([internet, "up", HOST], check=True)
-    files = subprocess.run(["tar", "-C", str(HERE), "-c", "by_hand.sh", "-C", "files", "."], capture_output=True, check=True).stdout
-    subprocess.run([str(INTERNET / "inside"), *SSH, "mkdir /root/hand && tar -C /root/hand -x --no-same-owner"], input=files, check=True)
-    on_host("cd /root/hand && bash by_hand.sh", timeout=900)
-    public = "".join(line for line in on_host("cat /etc/dkimproxy/private/public.key").splitlines() if "-" not in line)
+    subprocess.run([internet, "destroy", made.name], check=True)
+    subprocess.run([internet, "up", made.name], check=True)
+    conf = tmp_path_factory.mktemp(made.system) / "dkimproxy_out.conf"
+    template = string.Template((HERE / conf.name).read_text(encoding="utf-8"))
+    conf.write_text(template.substitute(domain=made.domain, keyfile=made.key, selector=made.selector), encoding="utf-8")
+    sources = [word for path in (HERE / made.system / "by_hand.sh", PROXY, conf) for word in ("-C", path.parent, path.name)]
+    files = subprocess.run(["tar", "-c", "--owner=0", "--group=0", *sources], capture_output=True, check=True).stdout
+    subprocess.run([str(INTERNET / "inside"), *made.ssh("mkdir /root/hand && cd /root/hand && tar -xf -")], input=files, check=True)
+    made.run(f"cd /root/hand && {made.shell} by_hand.sh", timeout=900)
+    public = "".join(line for line in made.run(f"cat {made.public_key}").splitlines() if "-" not in line)
     lines = [
-        f"server 198.51.100.{INVENTORY.host('ns.test').number}", f"zone {DOMAIN}",
-        f'update add pubkey._domainkey.{DOMAIN} 10 TXT "k=rsa; t=s; p={public}"',  # by hand, without a version
-        f'update add {DOMAIN} 10 TXT "v=spf1 ip4:{ADDRESS} ip6:2001:db8:100::{INVENTORY.host(HOST).number} -all"',
-        f"update add {DOMAIN} 10 MX 10 {HOST}.", "send", "",
+        f"server {NS}", f"zone {made.domain}",
+        f'update add {made.selector}._domainkey.{made.domain} 10 TXT "k=rsa; t=s; p={public}"',  # by hand, without a version
+        f'update add {made.domain} 10 TXT "v=spf1 ip4:{made.address} ip6:{ipv6(INVENTORY.host(made.name).number)} -all"',
+        f"update add {made.domain} 10 MX 10 {made.name}.", "send", "",
     ]  # fmt: skip
     inside("nsupdate", "-y", f"{TSIG['algorithm']}:{TSIG['name']}:{TSIG['secret']}", text="\n".join(lines))
-    yield
+    yield made
     if not os.environ.get("KEEP"):
-        subprocess.run([internet, "destroy", HOST], check=True)
+        subprocess.run([internet, "destroy", made.name], check=True)
 
 
-WRITTEN: dict[str, list[str]] = {}
+@pytest.fixture(scope="module")
+def written(host: Host) -> list[str]:
+    """The record as it was written by hand."""
+    found = host.record(host.selector)
+    assert len(found) == 1
+    return found
 
 
-def test_before_dkimproxy_signs():
-    WRITTEN["pubkey"] = record("pubkey")
-    assert len(WRITTEN["pubkey"]) == 1
-    assert judged() == (DOMAIN, "pubkey", "pass")
+def test_before_dkimproxy_signs(host: Host, written: list[str]):
+    assert host.judged() == (host.domain, host.selector, "pass")
 
 
-def test_on_the_day_the_same_key_signs_and_the_dns_is_as_it_was():
-    said = site()
-    assert "the key /etc/dkimproxy/private/private.key is adopted" in said
+def test_on_the_day_the_same_key_signs_and_the_dns_is_as_it_was(host: Host, written: list[str]):
+    said = host.site()
+    assert f"the key {host.key} is adopted" in said
     assert "1024" in said
-    assert judged() == (DOMAIN, "pubkey", "pass")
-    assert record("pubkey") == WRITTEN["pubkey"]
-    copied = "openssl pkey -pubout -in /var/lib/rspamd/dkim/dkimproxy.test.pubkey.key"
-    assert on_host(copied) == on_host("openssl pkey -pubout -in /etc/dkimproxy/private/private.key")
+    assert host.judged() == (host.domain, host.selector, "pass")
+    assert host.record(host.selector) == written
+    copied = f"openssl pkey -pubout -in {host.keyring}/{host.domain}.{host.selector}.key"
+    assert host.run(copied) == host.run(f"openssl pkey -pubout -in {host.key}")
 
 
-def test_dkimproxy_rests():
-    assert on_host("systemctl is-active dkimproxy; systemctl is-enabled dkimproxy; true").split() == ["inactive", "disabled"]
+def test_dkimproxy_rests(host: Host):
+    question, answer = host.rest
+    assert host.run(question).split() == answer.split()
 
 
-def test_the_next_run_changes_nothing():
-    assert re.search(r"changed=0 ", said := site()), said[-3000:]
+def test_the_next_run_changes_nothing(host: Host):
+    assert re.search(r"changed=0 ", said := host.site()), said[-3000:]
 
 
-ROTATED = {DOMAIN: {"dkim": {"selector": "next"}}}
+def test_a_new_key_does_not_sign_before_its_record_is_seen_and_the_old_one_goes_on(host: Host, tmp_path: Path):
+    report = {"mail_dns": {"backend": "report"}, "dns_report_file": str(tmp_path / "zone")}
+    said = host.site("--tags", "dkim,dns,signing", mail_domains=host.rotated, **report)
+    assert re.search(rf"next\._domainkey\.{host.domain}\. \d+ IN TXT", (tmp_path / "zone").read_text()), said[-2000:]
+    assert host.record("next") == []
+    assert host.judged() == (host.domain, host.selector, "pass")
 
 
-def test_a_new_key_does_not_sign_before_its_record_is_seen_and_the_old_one_goes_on(tmp_path):
-    said = site("--tags", "dkim,dns,signing", mail_domains=ROTATED, mail_dns={"backend": "report"}, dns_report_file=str(tmp_path / "zone"))
-    assert re.search(rf"next\._domainkey\.{DOMAIN}\. \d+ IN TXT", (tmp_path / "zone").read_text()), said[-2000:]
-    assert record("next") == []
-    assert judged() == (DOMAIN, "pubkey", "pass")
+def test_it_signs_once_it_is_published_and_the_old_record_stays(host: Host, written: list[str]):
+    host.site("--tags", "dkim,dns,signing", mail_domains=host.rotated)
+    assert len(host.record("next")) == 1
+    assert host.record(host.selector) == written
+    assert host.judged() == (host.domain, "next", "pass")
+    assert re.search(r"changed=0 ", said := host.site("--tags", "dkim,dns,signing", mail_domains=host.rotated)), said[-3000:]
 
 
-def test_it_signs_once_it_is_published_and_the_old_record_stays():
-    site("--tags", "dkim,dns,signing", mail_domains=ROTATED)
-    assert len(record("next")) == 1
-    assert record("pubkey") == WRITTEN["pubkey"]
-    assert judged() == (DOMAIN, "next", "pass")
-    assert re.search(r"changed=0 ", said := site("--tags", "dkim,dns,signing", mail_domains=ROTATED)), said[-3000:]
-
-
-def test_a_week_later_the_old_record_is_withdrawn():
+def test_a_week_later_the_old_record_is_withdrawn(host: Host, written: list[str]):
     signing = "/etc/postmaster-mail/signing.json"
-    [key] = json.loads(on_host(f"cat {signing}"))[DOMAIN]
+    [key] = json.loads(host.run(f"cat {signing}"))[host.domain]
     assert key["selector"] == "next"
+    today = datetime.datetime.now(datetime.timezone.utc).date()
     # As if it had begun earlier; what is looked at is this file.
-    for day, kept in (("7 days ago", WRITTEN["pubkey"]), ("8 days ago", [])):
-        on_host(f"sed -Ei 's/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/'$(date -u -d '{day}' +%F)/ {signing}")
-        site("--tags", "dkim,dns,signing", mail_domains=ROTATED)
-        assert record("pubkey") == kept
-    assert judged() == (DOMAIN, "next", "pass")
-    assert re.search(r"changed=0 ", said := site("--tags", "dkim,dns,signing", mail_domains=ROTATED)), said[-3000:]
+    for days, kept in ((7, written), (8, [])):
+        day = today - datetime.timedelta(days=days)
+        host.run(f"sed -E -i 's/[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}/{day}/' {signing}")
+        host.site("--tags", "dkim,dns,signing", mail_domains=host.rotated)
+        assert host.record(host.selector) == kept
+    assert host.judged() == (host.domain, "next", "pass")
+    assert re.search(r"changed=0 ", said := host.site("--tags", "dkim,dns,signing", mail_domains=host.rotated)), said[-3000:]

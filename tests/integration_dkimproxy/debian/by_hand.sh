@@ -1,5 +1,5 @@
 #!/bin/bash
-# Runs on the host, in the directory with files/: Postfix with dkimproxy as its content filter, as guides have it.
+# Runs on the host, beside dkimproxy.out and dkimproxy_out.conf: Postfix with dkimproxy as its content filter, as guides have it.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update
@@ -26,7 +26,7 @@ Description: stand-in of a test
 END
 cat >"$tree/lib/systemd/system/dkimproxy.service" <<END
 [Service]
-ExecStart=/usr/sbin/dkimproxy.out
+ExecStart=/usr/sbin/dkimproxy.out --conf_file=/etc/dkimproxy/dkimproxy_out.conf
 [Install]
 WantedBy=multi-user.target
 END
