@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Hand the mail that waits in the queue of one mail server over to the other one, on this host.
+"""Hand the mail that waits in the queue of one mail server over to the other one, on this host, or to itself, configured otherwise.
 
 A message leaves the old queue only after the new server has taken it: its files are written durably where the new server does
 not look, are moved into its queue in one step, and the new server has said that it knows them. Killed at any point, nothing is
@@ -13,6 +13,7 @@ between these two steps would be delivered twice.
 from __future__ import annotations
 
 import contextlib
+import glob
 import gzip
 import os
 import pwd
@@ -31,6 +32,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 #: Queue files of Postfix with no microseconds in their names are ours: the rest of the name is the inode, as it must be.
 _OURS = re.compile(r"00000[0-9A-F]+")
 _POSTFIX_NAME = re.compile(r"[0-9A-Za-z]{6,}")
+#: An action of smtpd.conf(5): its name.
+_ACTION = re.compile(r"^[ \t]*action[ \t]+\"?([^\"\s]+)", re.MULTILINE)
 
 
 class StuckError(MailError):
@@ -256,11 +259,35 @@ class OpenSmtpd:
                 argv, content = files.read_offline(_read(path))
                 yield Waiting(name, path, submitted=(argv, info.st_uid, info.st_gid, content), done=[path])
 
-    def _message(self, name: str, folder: str) -> Iterator[Waiting]:
+    def left(self) -> Iterator[Waiting]:
+        """Yield every message for an action that the configuration has no more: smtpd, which runs, passes over it without a word."""
+        actions: set[str] = set()
+        for path in self.configurations:
+            with contextlib.suppress(OSError):
+                actions.update(_ACTION.findall(_read(path).decode("utf-8", "surrogateescape")))
+        orphans = [path for path in sorted(glob.glob(f"{self.queue}/??/????????/????????????????")) if self._orphan(path, actions)]
+        if not orphans:
+            return
+        # What an included file defines, smtpd knows and shows.
+        status, output, said = _run(["smtpctl", "show", "queue"])
+        if status:
+            raise StuckError(f"`smtpctl show queue` ended with {status}: {said}; what is left stays where it is")
+        shown = {line.partition(b"|")[0].decode() for line in output.splitlines()}
+        orphans = [path for path in orphans if os.path.basename(path) not in shown]
+        for folder in sorted({os.path.dirname(path) for path in orphans}):
+            yield from self._message(os.path.basename(folder), folder, {os.path.basename(path) for path in orphans})
+
+    def _orphan(self, path: str, actions: set[str]) -> bool:
+        try:
+            return files.read_envelope(os.path.basename(path), _plain(_read(path))).fields.get("dispatcher") not in actions
+        except (FileNotFoundError, MailError):  # delivered meanwhile; or smtpd itself cannot read it either
+            return False
+
+    def _message(self, name: str, folder: str, wanted: set[str] | None = None) -> Iterator[Waiting]:
         path = os.path.join(folder, "message")
         envelopes: list[files.Envelope] = []
         paths = []
-        for entry in sorted(os.listdir(folder)):
+        for entry in sorted(os.listdir(folder) if wanted is None else wanted.intersection(os.listdir(folder))):
             if not re.fullmatch(r"[0-9a-f]{16}", entry):
                 continue
             whole = os.path.join(folder, entry)
@@ -385,13 +412,16 @@ def stop(source: Queue, command: Sequence[str], patience: float) -> bool:
 def handover(source: Queue, target: Queue, delivery: Mapping[str, Any], check: bool) -> dict[str, Any]:
     """Hand over all that waits; return what went and what stays.
 
+    From a server to itself, it is what waits for an action that it has no more.
+
     :returns: C(carried) and C(kept), each a list of what :meth:`Waiting.told` gives
     :raises StuckError: the new server does not do its part
     """
     carried: list[dict[str, Any]] = []
     kept: list[dict[str, Any]] = []
     known: set[str] | None = None
-    for one in source.waiting() if source.exists() else ():
+    waiting = source.left if isinstance(source, OpenSmtpd) and isinstance(target, OpenSmtpd) else source.waiting
+    for one in waiting() if source.exists() else ():
         if one.kept:
             kept.append(one.told())
             continue

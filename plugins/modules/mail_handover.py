@@ -14,6 +14,8 @@ description:
   - With O(state=stopped), stops a mail server at a moment when it neither receives nor delivers a message.
   - With O(state=handed_over), moves what waits in its queue into the queue of the server that has taken its place. Neither package
     needs to be installed any more than the other; the files in the old queue are read as they are.
+  - OpenSMTPD can be O(source) and O(target). What waits for an action that its configuration has no more, and that smtpd passes over in
+    silence, then goes on by the actions that it has.
   - A message keeps its envelope, the time of its arrival, and every octet of its text. It is neither filtered nor signed again,
     and aliases that were expanded are not expanded again.
   - A message leaves the old queue only after the new server has it. If the run is killed in between, nothing is lost, and the next
@@ -140,7 +142,7 @@ def main() -> None:
             if not module.check_mode:
                 result["quiet"] = engine.stop(source, options["stop"], options["patience"])
             module.exit_json(changed=True, **result)
-        if options["target"] == options["source"]:
+        if options["target"] == options["source"] == "postfix":
             raise MailError(f"target {options['target']!r} is the source: there is nobody to hand over to")
         needed = {"fqdn", "domains", "mailboxes", "aliases", "system"} | ({"mail_user"} if options["target"] == "opensmtpd" else set())
         missing = sorted(needed - set(options["delivery"]))
@@ -151,11 +153,12 @@ def main() -> None:
         module.fail_json(msg=str(exc))
     except OSError as exc:
         module.fail_json(msg=f"the mail could not be handed over: {exc.strerror}: {exc.filename}; what is left stays where it is")
+    back = "its action" if options["target"] == options["source"] else "this server"
     for one in result["kept"]:
         recipients = ", ".join(one["recipients"]) or "unknown recipients"
         module.warn(
             f"message {one['id']} from <{one['sender']}> to {recipients} stays in the queue of {options['source']}, because "
-            f"{one['reason']}. Look at it with `cat -v {one['path']}`; it is delivered if this server comes back"
+            f"{one['reason']}. Look at it with `cat -v {one['path']}`; it is delivered if {back} comes back"
         )
     module.exit_json(changed=bool(result["carried"]), **result)
 

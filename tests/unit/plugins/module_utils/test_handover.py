@@ -91,6 +91,9 @@ class Host:
     def to_postfix(self, check: bool = False):
         return handover.handover(self.opensmtpd, self.postfix, DELIVERY, check)
 
+    def to_itself(self, check: bool = False):
+        return handover.handover(self.opensmtpd, self.opensmtpd, DELIVERY, check)
+
     def left(self, *folders: str) -> list[str]:
         return sorted(str(path.relative_to(self.tmp)) for folder in folders for path in (self.tmp / folder).rglob("*") if path.is_file())
 
@@ -252,6 +255,46 @@ def test_what_was_not_taken_in_yet_is_submitted_again(host):
     text = (host.tmp / "log.sendmail").read_text()
     assert text == "-i -f <> -- me@example.org x@y.test\nSubject: x\n\n.\n-f me@example.org x@y.test\nSubject: y\n\ny\n"
     assert host.left("smtpd", "postfix") == []
+
+
+CONF = 'action "deliver" lmtp "/x" rcpt-to\n  action send relay\n# action "relay_dkim" relay host smtp://127.0.0.1:10027\n'
+
+
+def test_what_waits_for_an_action_that_is_gone_goes_on(host):
+    (host.tmp / "smtpd.conf").write_text(CONF)
+    (host.tmp / "log.queue").write_text("")
+    ours = host.in_opensmtpd("0a0b0c0d")
+    theirs = host.in_opensmtpd("0a0b0c0e")
+    # One recipient of the message is served still, and the other one by an action of old.
+    here, away = sorted((path for path in theirs.iterdir() if path.name != "message"), key=lambda path: b"mda" not in path.read_bytes())
+    away.write_bytes(away.read_bytes().replace(b"dispatcher: send\n", b"dispatcher: relay_dkim\n"))
+    before = host.left("smtpd")
+    for check in (True, False):
+        [one] = host.to_itself(check)["carried"]
+        assert (one["id"], one["recipients"]) == ("0a0b0c0e", ["x@y.test"])
+        assert (host.left("smtpd") == before) is check
+    assert sorted(path.name for path in theirs.iterdir()) == [here.name, "message"] and len(list(ours.iterdir())) == 3
+    folder = host.tmp / "smtpd/queue" / one["new_id"][:2] / one["new_id"]
+    [envelope] = (files.read_envelope(path.name, path.read_bytes()) for path in folder.iterdir() if path.name != "message")
+    assert [envelope.fields[key] for key in ("dispatcher", "dest", "ctime")] == ["send", "x@y.test", "1700000000"]
+    assert f"discover {one['new_id']}" in host.log.read_text()
+    assert host.to_itself() == {"carried": [], "kept": []}
+
+
+def test_what_smtpd_knows_or_cannot_read_is_left_to_it(host):
+    (host.tmp / "smtpd.conf").write_text('action "deliver" lmtp "/x"\ninclude "/etc/mail/more.conf"\n')
+    folder = host.in_opensmtpd("0a0b0c0d")
+    (folder / "0a0b0c0d00000000").write_text("damaged")
+    before = host.left("smtpd")
+    names = [path.name for path in folder.iterdir() if path.name != "message"]
+    (host.tmp / "log.queue").write_text("".join(f"{name}|inet4|mta||me@example.org|x@y.test\n" for name in names))
+    assert host.to_itself() == {"carried": [], "kept": []}
+    assert host.left("smtpd") == before
+    host.script("smtpctl", "#!/bin/sh\necho smtpd does not run; exit 1\n")
+    with pytest.raises(handover.StuckError) as caught:
+        host.to_itself()
+    assert str(caught.value) == "`smtpctl show queue` ended with 1: smtpd does not run; what is left stays where it is"
+    assert host.left("smtpd") == before
 
 
 def test_a_number_that_is_taken_by_another_message(host):

@@ -51,6 +51,25 @@ def test_nothing_waits_and_what_is_damaged_is_told(tmp_path):
     ]
 
 
+def test_what_cannot_go_on_to_an_action_of_another_name_is_told(tmp_path, monkeypatch):
+    orphan = tmp_path / "queue/0a/0a0b0c0d/0a0b0c0d00000000"
+    orphan.parent.mkdir(parents=True)
+    envelope = {"version": "3", "dispatcher": "theirs, of old", "type": "bounce", "sender": "@", "rcpt": "a@b", "dest": "a@b", "ctime": "1"}
+    orphan.write_text("".join(f"{key}: {value}\n" for key, value in envelope.items()))
+    program = tmp_path / "smtpctl"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    options = {"source": "opensmtpd", "target": "opensmtpd", "opensmtpd_spool": str(tmp_path)}
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+        result = Runner()("mail_handover", {**options, "delivery": {**DELIVERY, "mail_user": "vmail"}}, False)
+    assert result["changed"] is False
+    assert result["warnings"] == [
+        "message 0a0b0c0d00000000 from <> to unknown recipients stays in the queue of opensmtpd, because it is a bounce that smtpd has not "
+        f"written yet. Look at it with `cat -v {orphan}`; it is delivered if its action comes back"
+    ]
+
+
 def test_stopped(tmp_path):
     stopped = tmp_path / "stopped"
     options = {"source": "postfix", "state": "stopped", "stop": ["touch", str(stopped)], "postfix_spool": str(tmp_path)}
