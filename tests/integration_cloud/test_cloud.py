@@ -23,17 +23,14 @@ HERE = Path(__file__).resolve().parent
 INTERNET = HERE.parent / "internet"
 sys.path.insert(0, str(INTERNET))
 
-from little import machine
-from little.plan import STATE, Inventory
+from little import machine, services
+from little.plan import Inventory, ipv4
 
 pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
 
 HOST = "mail.cloud.test"
-ADDRESS = f"198.51.100.{Inventory().host(HOST).number}"
-SSH = [
-    "ssh", "-q", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "ControlPath=none",
-    "-i", str(STATE / "ssh/id_ed25519"), f"root@{ADDRESS}",
-]  # fmt: skip
+MACHINE = Inventory().host(HOST)
+ADDRESS = ipv4(MACHINE.number)
 #: What the provider's DHCP server and its cloud-init say.
 PROVIDER_NAME, PROVIDER_DNS = "provider-name", "192.0.2.53"
 MINE = "127.0.1.1 mail.cloud.test mail"
@@ -60,10 +57,7 @@ CLIENTS = {
 
 
 def on_host(command: str, text: str | None = None) -> str:
-    words = [str(INTERNET / "inside"), *SSH, command]
-    done = subprocess.run(words, input=text or "", capture_output=True, text=True, check=False, timeout=300)
-    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-    return done.stdout
+    return services.on(MACHINE, command, text=text, timeout=300)
 
 
 def install(*packages: str) -> None:

@@ -29,11 +29,12 @@ _WATCHERS_BEFORE = RUN / "max_user_instances"
 
 
 def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, inside: bool = False,
-        group: str | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command, in the namespace if ``inside``; a failure ends the program with the command's own words."""
+        group: str | None = None, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command, in the namespace if ``inside``, for ``timeout`` seconds at most; a failure ends the program with its words."""
     words = _wrap(argv, inside, group)
     source = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
-    done = subprocess.run(words, capture_output=True, text=True, check=False, env={**os.environ, "LC_ALL": "C.UTF-8"}, **source)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout,
+                          env={**os.environ, "LC_ALL": "C.UTF-8"}, **source)
     if check and done.returncode:
         raise SystemExit(f"internet: {' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done

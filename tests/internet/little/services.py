@@ -303,10 +303,10 @@ def publish(inventory: Inventory) -> None:
         wait_for("the new zones", _signed, 30, 0.1)
 
 
-def on(host: Host, *words: str) -> str:
+def on(host: Host, *words: str, text: str | None = None, timeout: float | None = None) -> str:
     options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ControlPath=none")
     return run("ssh", "-i", STATE / "ssh/id_ed25519", *(f"-o{option}" for option in options), f"root@{ipv4(host.number)}", *words,
-               inside=True).stdout
+               text=text, inside=True, timeout=timeout).stdout
 
 
 def register(inventory: Inventory, host: Host, fresh: bool) -> None:
