@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -86,10 +88,10 @@ class ActionModule(ActionBase):
         texts = {rules.relative_path(name, "extra"): text for name, text in options["extra"].items()}
         variables["ansible_search_path"] = [root, *variables.get("ansible_search_path", [])]
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
+        wanted = {path: source for path, source in sources.items() if not rules.matches(path, options["exclude"])}
+        self._evaluate_once([source for source in wanted.values() if source and source.endswith(".j2")], variables)
         files: dict[str, bytes] = {}
-        for path, source in sources.items():
-            if rules.matches(path, options["exclude"]):
-                continue
+        for path, source in wanted.items():
             if source is None:
                 files[path] = str(texts[path]).encode("utf-8")
             elif source.endswith(".j2"):
@@ -98,6 +100,45 @@ class ActionModule(ActionBase):
             else:
                 files[path] = self._read(source)
         return files
+
+    def _evaluate_once(self, templates: list[str], variables: dict[str, Any]) -> None:
+        """Put the values of variables that are used more than once, by templates or by each other, in the place of their expressions.
+
+        Each template would evaluate them again, which takes most of the time. One that cannot be evaluated stays for the template
+        that needs it, which says where; one that speaks of the template itself differs between them.
+        """
+
+        def words(text: str) -> set[str]:
+            return set().union(*_expressions(text).values()) & set(variables)
+
+        def expression(name: str) -> str | None:
+            value = variables[name]
+            return value if isinstance(value, str) and "{{" in value and "template_" not in value else None
+
+        used: Counter[str] = Counter()
+        for source in templates:
+            with open(source, encoding="utf-8", errors="replace") as stream:
+                used.update(words(stream.read()))
+        needs: dict[str, set[str]] = {}
+        pending = list(used)
+        while pending:
+            name = pending.pop()
+            if name not in needs and (text := expression(name)):
+                needs[name] = words(text)
+                used.update(needs[name])
+                pending += needs[name]
+
+        templar = self._templar.copy_with_new_env(available_variables=variables)
+
+        def evaluate(name: str) -> None:
+            for need in sorted(needs.pop(name, ())):
+                evaluate(need)
+            if used[name] > 1 and (text := expression(name)):
+                with contextlib.suppress(AnsibleError):
+                    variables[name] = templar.template(text)
+
+        for name in sorted(needs):
+            evaluate(name)
 
     def _read(self, source: str) -> bytes:
         real = self._loader.get_real_file(source)  # decrypts what ansible-vault encrypted

@@ -14,9 +14,8 @@ COMMANDS = {
     "pkg_info": ["pkg_info", "-a"],
 }
 
-#: Commands that list the units that run, and those that are started at boot. What is enabled until the next boot only is not.
-ACTIVE = ["systemctl", "list-units", "--state=active", "--type=service,timer", "--plain", "--no-legend", "--no-pager"]
-ENABLED = ["systemctl", "list-unit-files", "--state=enabled", "--type=service,timer", "--no-legend", "--no-pager"]
+#: The command that tells of every unit whether it runs, and whether it is started at boot. All unit files would take longer to list.
+UNITS = ["systemctl", "show", "*.service", "*.timer", "--state=active", "--property=Id,ActiveState,UnitFileState", "--no-pager"]
 
 
 def installed(source: str, text: str) -> dict[str, list[dict[str, str]]]:
@@ -47,11 +46,16 @@ def _pkg_info(text: str) -> Iterator[tuple[str, str]]:
             yield (name, version) if name else (version, "")
 
 
-def lasting(active: str, enabled: str) -> list[str]:
-    """Return the names of the units that both lists have, sorted, services without their suffix.
+def lasting(text: str) -> list[str]:
+    """Return the names of the units that run and are enabled, sorted, services without their suffix.
 
-    :param active: what C(ACTIVE) printed
-    :param enabled: what C(ENABLED) printed
+    What is enabled until the next boot only is not.
+
+    :param text: what C(UNITS) printed, a paragraph for each unit
     """
-    both = set.intersection(*({line.split()[0] for line in text.splitlines() if line.strip()} for text in (active, enabled)))
-    return sorted(unit.removesuffix(".service") for unit in both)
+    units = [dict(line.split("=", 1) for line in unit.splitlines()) for unit in text.split("\n\n")]
+    return sorted(
+        unit["Id"].removesuffix(".service")
+        for unit in units
+        if (unit.get("ActiveState"), unit.get("UnitFileState")) == ("active", "enabled")
+    )

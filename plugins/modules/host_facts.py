@@ -80,7 +80,7 @@ import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postmaster.mail.plugins.module_utils._host_facts import ACTIVE, COMMANDS, ENABLED, installed, lasting
+from ansible_collections.postmaster.mail.plugins.module_utils._host_facts import COMMANDS, UNITS, installed, lasting
 
 
 def packages(module: AnsibleModule) -> dict[str, list[dict[str, str]]]:
@@ -98,8 +98,8 @@ def services(module: AnsibleModule) -> list[str]:
     # As sd_booted(3).
     if not os.path.isdir("/run/systemd/system"):
         return []
-    said = [module.run_command(argv) for argv in (ACTIVE, ENABLED)]
-    return [] if any(status for status, _output, _errors in said) else lasting(*(output for _status, output, _errors in said))
+    status, output, _errors = module.run_command(UNITS)
+    return [] if status else lasting(output)
 
 
 def main() -> None:

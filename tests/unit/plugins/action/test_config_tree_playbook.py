@@ -263,6 +263,25 @@ def test_a_link_inside_the_tree_is_followed(site: Site) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("su"), reason="needs root and su to become another user")
+def test_a_variable_has_one_value_in_all_files(site: Site) -> None:
+    """What several templates use is evaluated once; what one of them cannot have stays its own error; the template's own name is its own."""
+    site.variables |= {
+        "svc_token": "{{ lookup('ansible.builtin.password', '/dev/null', length=20) }}",
+        "svc_deep": "{{ {'token': svc_token} }}",
+        "svc_self": "{{ template_path | basename }}",
+        "svc_broken": "{{ svc_missing }}",
+    }
+    for name in "xy":
+        site.write(f"etc/svc/{name}.j2", "{{ svc_token }} {{ svc_deep.token }}\n{{ svc_self }}\n{{ svc_broken if svc_use_broken else '' }}\n")
+    site.run(svc_use_broken=False)
+    files = site.content()
+    (first, own, *_), (second, other, *_) = (files[f"svc/{name}"].decode().splitlines() for name in "xy")
+    assert len(set(first.split() + second.split())) == 1 and len(first.split()[0]) == 20
+    assert (own, other) == ("x.j2", "y.j2")
+    output = site.run(svc_use_broken=True, rc=2)
+    assert "svc_missing" in output and "etc/svc/x.j2, line 3" in output
+
+
 def test_become() -> None:
     """An ordinary user, without owner and group: everything is that user's."""
     with tempfile.TemporaryDirectory(prefix="config_tree-") as folder:  # pytest's own directories are private to root

@@ -47,12 +47,15 @@ def test_pkg_info_is_split_as_ansible_core_does():
 
 
 def test_a_service_lasts_if_it_runs_and_is_enabled():
-    active = (
-        "certbot.timer         loaded active waiting Run certbot twice daily\n"
-        "dovecot.service       loaded active running Dovecot IMAP/POP3 email server\n"
-        "exim4.service         loaded active running LSB: exim\n"
-        "valkey-server@rspamd.service loaded active running Valkey\n"
-    )
-    enabled = "certbot.timer enabled enabled\ndovecot.service enabled enabled\npostfix.service enabled enabled\n\n"
-    assert _host_facts.lasting(active, enabled) == ["certbot.timer", "dovecot"]
-    assert _host_facts.lasting("", enabled) == []
+    states = {
+        "certbot.timer": ("active", "enabled"),
+        "dovecot.service": ("active", "enabled"),
+        "exim4.service": ("active", "generated"),
+        "fail2ban.service": ("active", "enabled-runtime"),
+        "postfix.service": ("inactive", "enabled"),
+        "valkey-server@rspamd.service": ("active", "disabled"),
+        "user@0.service": ("active", ""),
+    }
+    text = "\n".join(f"Id={name}\nActiveState={active}\nUnitFileState={enabled}\n" for name, (active, enabled) in states.items())
+    assert _host_facts.lasting(text) == ["certbot.timer", "dovecot"]
+    assert _host_facts.lasting("") == []
