@@ -264,7 +264,7 @@ def test_a_link_inside_the_tree_is_followed(site: Site) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("su"), reason="needs root and su to become another user")
 def test_a_variable_has_one_value_in_all_files(site: Site) -> None:
-    """What several templates use is evaluated once; what one of them cannot have stays its own error; the template's own name is its own."""
+    """What several templates use is evaluated once; an error is that of the template that has it, and so is its own name."""
     site.variables |= {
         "svc_token": "{{ lookup('ansible.builtin.password', '/dev/null', length=20) }}",
         "svc_deep": "{{ {'token': svc_token} }}",
@@ -272,7 +272,8 @@ def test_a_variable_has_one_value_in_all_files(site: Site) -> None:
         "svc_broken": "{{ svc_missing }}",
     }
     for name in "xy":
-        site.write(f"etc/svc/{name}.j2", "{{ svc_token }} {{ svc_deep.token }}\n{{ svc_self }}\n{{ svc_broken if svc_use_broken else '' }}\n")
+        third = "{{ svc_broken if svc_use_broken else '' }}"
+        site.write(f"etc/svc/{name}.j2", "{{ svc_token }} {{ svc_deep.token }}\n{{ svc_self }}\n" + third + "\n")
     site.run(svc_use_broken=False)
     files = site.content()
     (first, own, *_), (second, other, *_) = (files[f"svc/{name}"].decode().splitlines() for name in "xy")
