@@ -223,11 +223,14 @@ def _written(kind: bytes, content: bytes) -> bytes:
             return kind + bytes(size) + content
 
 
+def _ours(address: str, delivery: Mapping[str, Any]) -> bool:
+    """Whether the domain of an address is one of this server, or empty as in the null sender."""
+    return address.rpartition("@")[2].lower() in {*delivery["domains"], delivery["fqdn"].lower(), ""}
+
+
 def _forwarded(sender: str, recipient: Recipient, delivery: Mapping[str, Any]) -> bool:
     """Whether mail that somebody elsewhere has sent to an address of ours goes on to one elsewhere."""
-    ours = {*delivery["domains"], delivery["fqdn"].lower(), ""}
-    domains = (address.rpartition("@")[2].lower() for address in (sender, recipient.original, recipient.address))
-    return [domain in ours for domain in domains] == [False, True, False]
+    return [_ours(address, delivery) for address in (sender, recipient.original, recipient.address)] == [False, True, False]
 
 
 def write_postfix(message: Message, origin: str, delivery: Mapping[str, Any]) -> bytes:
@@ -345,16 +348,19 @@ def message_id(origin: str, attempt: int = 0) -> str:
 def write_opensmtpd(message: Message, msgid: str, delivery: Mapping[str, Any]) -> dict[str, bytes]:
     """Return the envelope files of a message in OpenSMTPD's queue, by name.
 
-    :param delivery: as in :func:`destinations`, with C(mail_user), who delivers to mailboxes
+    :param delivery: as in :func:`destinations`, with C(mail_user), who delivers to mailboxes, and C(srs): whether the action C(send)
+        rewrites the sender of forwarded mail, and C(send-own) does not
     :raises MailError: a recipient that is nobody's
     """
     sender = message.sender if "@" in message.sender else f"{message.sender}@{delivery['fqdn']}" if message.sender else "@"
+    # SPF allows our own senders anyway.
+    send = "send-own" if delivery.get("srs") and message.sender and _ours(sender, delivery) else "send"
     files: dict[str, bytes] = {}
     for recipient, here in addressed(message, delivery):
         original = recipient.original if "@" in recipient.original else f"{recipient.original}@{delivery['fqdn']}"
         lines = {
             "version": "3",
-            "dispatcher": "deliver" if here else "send",
+            "dispatcher": "deliver" if here else send,
             "type": "mda" if here else "mta",
             "smtpname": delivery["fqdn"],
             "helo": "localhost",

@@ -187,6 +187,27 @@ def test_envelopes_of_opensmtpd():
     assert queue.write_opensmtpd(given, "0a0b0c0d", DELIVERY) == files
 
 
+@pytest.mark.parametrize(
+    ("sender", "action"),
+    [
+        ("me@example.org", "send-own"),
+        ("Me@Example.ORG", "send-own"),
+        ("root", "send-own"),
+        ("root@mail.example.org", "send-own"),
+        ("a@far.test", "send"),
+        ("a@sub.example.org", "send"),
+        ("", "send"),
+    ],
+)
+def test_opensmtpd_rewrites_no_sender_of_ours(sender, action):
+    recipients = (queue.Recipient("x@elsewhere.test", "away@example.org"), queue.Recipient("me@example.org", "me@example.org"))
+    for srs in (True, False):
+        files = queue.write_opensmtpd(queue.Message("1", sender, recipients, b"x\n", 1), "00000001", {**DELIVERY, "srs": srs})
+        used = [queue.read_envelope(name, data).fields["dispatcher"] for name, data in files.items()]
+        # Without SRS the configuration has no other action.
+        assert used == [action if srs else "send", "deliver"]
+
+
 def test_a_null_sender_stays_one():
     given = queue.Message("1", "", (queue.Recipient("x@y.test", "x@y.test"),), b"x\n", 1)
     envelopes = [queue.read_envelope(name, data) for name, data in queue.write_opensmtpd(given, "00000001", DELIVERY).items()]
