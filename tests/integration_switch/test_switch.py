@@ -29,6 +29,7 @@ import threading
 import time
 from pathlib import Path
 
+import dkim
 import pytest
 
 HERE = Path(__file__).resolve().parent
@@ -44,6 +45,7 @@ NAME, OUTSIDE, BIGMAIL = "mail.switch.test", "198.51.100.1", "198.51.100.10"
 ADDRESS = f"198.51.100.{Inventory().host(NAME).number}" if machine.NETNS.exists() else ""
 ME, YOU, STRANGER = "me@switch.test", "you@switch.test", "outside@client.test"
 BIG, SECOND = "someone@bigmail.test", "second@bigmail.test"
+AWAY = "away@switch.test"  # leads to BIG
 PASSWORDS = {ME: "correct-horse", YOU: "battery-staple", BIG: "correct-horse", SECOND: "correct-horse"}
 #: What is in no line of a template: eight bits, dots, and lines as long as RFC 5322 allows.
 ODD = b"caf\xc3\xa9 \xe4\xf6\xfc\r\n.\tdot\r\n..\r\n" + b"x" * 990 + b"\r\n\r\nlast line"
@@ -133,8 +135,25 @@ def local(sender: str, recipients: list[str], header: str = ME) -> str:
     return token
 
 
+HAND_IN = f"""import smtplib, sys
+smtplib.SMTP("{ADDRESS}", 25, "mx.bigmail.test", timeout=60).sendmail("{SECOND}", ["{AWAY}"], sys.stdin.buffer.read())"""
+
+
+def forward() -> str:
+    """Give the server a message that it forwards, from the host of its sender; signed, as only a signature survives that."""
+    token, text = message(STRANGER, AWAY)
+    key = (STATE / "dkim/client.test.key").read_bytes()
+    signature = dkim.sign(text, b"internet", b"client.test", key, include_headers=[b"from", b"to", b"subject", b"date"])
+    on(BIGMAIL, f"python3 -c {shlex.quote(HAND_IN)}", data=signature + text)
+    return token
+
+
 class Stream(threading.Thread):
     """Somebody out there who goes on sending to the host, and tries again after each temporary failure, as mail servers do."""
+
+    sender = STRANGER
+    #: Seconds between two attempts, and between two messages.
+    pause = (0.2, 0.4)
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -142,7 +161,7 @@ class Stream(threading.Thread):
         #: Messages that were cut off after their end: nobody knows whether they were taken, so they may come twice.
         self.unsure: set[str] = set()
         self.refused: list[str] = []
-        #: When the server answered: the longest pause is how long nobody listened.
+        #: When the server took one: the longest pause is how long it took none.
         self.answered: list[float] = []
         self.ending = threading.Event()
 
@@ -188,13 +207,13 @@ class Stream(threading.Thread):
 
     def run(self) -> None:
         while not self.ending.is_set():
-            token, text = message(STRANGER, YOU, note="stream")
+            token, text = message(self.sender, YOU, note="stream")
             while not self.attempt(token, text):
                 if len(self.refused) > 3000:
                     return
-                time.sleep(0.2)  # how a sender waits
+                time.sleep(self.pause[0])  # how a sender waits
             self.sent.append(token)
-            self.ending.wait(0.4)
+            self.ending.wait(self.pause[1])
 
     def stop(self) -> None:
         self.ending.set()
@@ -203,6 +222,34 @@ class Stream(threading.Thread):
     @property
     def gap(self) -> float:
         return max(after - before for before, after in zip(self.answered, self.answered[1:]))
+
+
+class Submissions(Stream):
+    """A user who does the same."""
+
+    sender = ME
+    pause = (2.1, 2.1)  # Postfix lets an address log in 30 times a minute
+
+    def attempt(self, token: str, text: bytes) -> bool:
+        try:
+            with smtplib.SMTP(ADDRESS, 587, "client.test", timeout=30) as smtp:
+                smtp.starttls(context=ANY)
+                smtp.login(ME, PASSWORDS[ME])
+                smtp.mail(ME)
+                code, said = smtp.rcpt(YOU)
+                if code == 250:
+                    self.unsure.add(token)
+                    code, said = smtp.data(text)
+                    self.unsure.discard(token)
+                if code == 250:
+                    self.answered.append(time.monotonic())
+                    return True
+                self.refused.append(f"{code} {said.decode()}")
+        except smtplib.SMTPResponseException as exc:
+            self.refused.append(f"{exc.smtp_code} {exc.smtp_error!r}")
+        except (OSError, ValueError) as exc:
+            self.refused.append(str(exc))
+        return False
 
 
 @contextlib.contextmanager
@@ -303,27 +350,48 @@ class Chapter:
         arrived(YOU, [self.odd], self.old)
         on_host("systemctl stop dovecot")
         self.stranger = local(STRANGER, [YOU, "team@switch.test", "root"], STRANGER)
-        self.queued = self.wait_queued(4)
+        self.wait_queued(4)
+        on_host("systemctl start dovecot")
+        self.rewritten, self.forwarded, self.own = self.forward()
         self.held = ""
         if self.old == "postfix":
             self.held = submit_on_hold()
         # Somebody has edited one of our files, and written one of their own.
         self.edited = "/etc/postfix/master.cf" if self.old == "postfix" else "/etc/smtpd/tables/domains"
         on_host(f"echo '# by hand' >>{self.edited}; echo mine >$(dirname {self.edited})/mine")
-        on_host("systemctl start dovecot")
-        self.stream = Stream()
+        self.streams = [Stream(), Submissions()]
         with machine.inside_network():
-            self.stream.start()
+            for stream in self.streams:
+                stream.start()
         self.run = Run(mta)
-        time.sleep(2)  # the stream goes on after the change, too
-        self.stream.stop()
+        time.sleep(2)  # they go on after the change, too
+        for stream in self.streams:
+            stream.stop()
 
-    def wait_queued(self, count: int) -> list[str]:
+    def forward(self) -> tuple[str, str, str]:
+        """Let forwarded mail wait: some whose sender is rewritten already, a stranger's and a user's that are not.
+
+        smtpd rewrites a sender as it sends. Postfix does it before, and not while PostSRSd is away.
+        """
+        rewritten = ""
+        if self.old == "postfix":
+            rewritten = forward()
+            self.wait_queued(5)
+            sender = on_host("postqueue -j | grep -o 'SRS0=[^\"]*'", check=False)
+            assert sender.strip().endswith(f"={SECOND.partition('@')[0]}@{NAME}"), on_host("postqueue -p")
+            on_host("systemctl stop postsrsd")
+        before = len(queued(self.old))
+        forwarded, own = forward(), submit([AWAY])
+        self.wait_queued(before + 2)
+        if self.old == "postfix":
+            on_host("until [ $(postqueue -j | grep -c '@bigmail.test.srs.invalid.*451 ') = 2 ]; do sleep 0.3; done; systemctl start postsrsd")
+        return rewritten, forwarded, own
+
+    def wait_queued(self, count: int) -> None:
         end = time.monotonic() + 60
         while len(found := queued(self.old)) < count:
             assert time.monotonic() < end, found
             time.sleep(0.5)  # a queue has no event to wait for
-        return found
 
 
 def submit_on_hold() -> str:
@@ -365,8 +433,9 @@ def chapter(request, server, tmp_path_factory):
 
 def test_the_run_succeeds(chapter):
     chapter.run.ok()
-    refused = collections.Counter(chapter.stream.refused).most_common(5)
-    print(f"{chapter.old} to {chapter.mta}: nothing was taken for {chapter.stream.gap:.1f} s; {refused}")
+    for stream in chapter.streams:
+        refused = collections.Counter(stream.refused).most_common(5)
+        print(f"{chapter.old} to {chapter.mta}: nothing of {stream.sender} was taken for {stream.gap:.1f} s; {refused}")
 
 
 def test_what_waited_waits_at_the_new_server(chapter):
@@ -415,23 +484,61 @@ def test_a_bounce_has_no_sender_still(chapter):
     assert email.message_from_bytes(fetch(BIG, chapter.bounce))["Return-Path"] == "<>"
 
 
+def bounce_to(sender: str) -> tuple[str, int]:
+    """Return to a sender what could not be delivered, as its receiver would, and return the message's token and the answer."""
+    token, text = message("mailer-daemon@ns.test", sender)  # a domain without DMARC, as a bounce has no sender for SPF
+    with machine.inside_network(), smtplib.SMTP(ADDRESS, 25, "client.test", timeout=60, source_address=(OUTSIDE, 0)) as smtp:
+        smtp.ehlo_or_helo_if_needed()
+        smtp.mail("")
+        code = smtp.rcpt(sender)[0]
+        return token, code if code != 250 else smtp.data(text)[0]
+
+
+def test_what_was_forwarded_has_a_sender_that_spf_allows(chapter):
+    wanted = [token for token in (chapter.rewritten, chapter.forwarded, chapter.own) if token]
+    assert arrived(BIG, wanted, chapter.mta) == dict.fromkeys(wanted, 1)
+    came = {token: email.message_from_bytes(fetch(BIG, token)) for token in wanted}
+    for token in wanted:
+        results = " ".join(came[token].get_all("Authentication-Results"))
+        assert all(f"{method}=pass" in results for method in ("spf", "dkim", "dmarc")), results
+    assert came[chapter.own]["Return-Path"] == f"<{ME}>"
+    # The new server's own, so a bounce to it finds back to whom the mail was from.
+    sender = came[chapter.forwarded]["Return-Path"].strip("<>")
+    assert re.fullmatch(r"SRS0=[^=]+=[^=]+=bigmail\.test=second@(mail\.)?switch\.test", sender)
+    token, code = bounce_to(sender)
+    assert code == 250
+    assert arrived(SECOND, [token], chapter.mta) == {token: 1}
+    # The server's before: refused, and not lost.
+    if chapter.rewritten:
+        sender = came[chapter.rewritten]["Return-Path"].strip("<>")
+        assert re.fullmatch(r"SRS0=[^=]+=[^=]+=bigmail\.test=second@mail\.switch\.test", sender)
+        assert bounce_to(sender)[1] in (550, 553)
+
+
 def test_nothing_that_came_in_meanwhile_is_lost(chapter):
-    found = arrived(YOU, chapter.stream.sent, chapter.mta)
-    assert len(found) > 10
-    assert {token for token, count in found.items() if count != 1} <= chapter.stream.unsure
+    for stream, least in zip(chapter.streams, (10, 2)):
+        found = arrived(YOU, stream.sent, chapter.mta)
+        assert len(found) > least
+        assert {token for token, count in found.items() if count != 1} <= stream.unsure
+
+
+def test_whoever_is_refused_meanwhile_is_to_try_again(chapter):
+    refused = [said for stream in chapter.streams for said in stream.refused]
+    assert refused and not [said for said in refused if said.startswith("5")]
 
 
 def test_the_old_server_is_off_and_its_configuration_gone(chapter):
     enabled = on_host(f"systemctl is-enabled {chapter.old} 2>/dev/null", check=False).strip()
     assert enabled in ("", "disabled", "not-found", "masked")
     assert on_host(f"systemctl is-active {chapter.old}", check=False).strip() == "inactive"
-    if chapter.mta == "opensmtpd":
-        assert on_host("systemctl is-active postsrsd", check=False).strip() == "inactive"
-    originals = {"/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/smtpd.conf"}
+    # It rewrites the senders of what Postfix forwards, and of nobody else's.
+    state = ["disabled", "inactive"] if chapter.mta == "opensmtpd" else ["enabled", "active"]
+    assert on_host("systemctl is-enabled postsrsd; systemctl is-active postsrsd", check=False).split() == state
+    originals = {"/etc/default/postsrsd", "/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/smtpd.conf"}
     left = on_host(f"ls -d {' '.join(chapter.files)} 2>/dev/null", check=False).split()
     assert set(left) <= originals
     for path in left:  # what the package had put there
-        assert "postmaster.mail" not in on_host(f"head -3 {path}")
+        assert "Ansible managed" not in on_host(f"head -3 {path}")
     assert on_host("ls /etc/smtpd.srs.conf 2>/dev/null", check=False) == ("/etc/smtpd.srs.conf\n" if chapter.mta == "opensmtpd" else "")
     assert on_host(f"cat {chapter.edited}.postmaster-edited").endswith("# by hand\n")
     assert on_host(f"cat $(dirname {chapter.edited})/mine") == "mine\n"
