@@ -384,7 +384,7 @@ class Chapter:
         forwarded, own = forward(), submit([AWAY])
         self.wait_queued(before + 2)
         if self.old == "postfix":
-            on_host("until [ $(postqueue -j | grep -c '@bigmail.test.srs.invalid.*451 ') = 2 ]; do sleep 0.3; done; systemctl start postsrsd")
+            on_host("until [ $(postqueue -j | grep -c '[.]srs[.]invalid.*451 ') = 2 ]; do sleep 0.3; done; systemctl start postsrsd")
         return rewritten, forwarded, own
 
     def wait_queued(self, count: int) -> None:
@@ -611,3 +611,16 @@ def test_a_killed_handover_goes_on_and_loses_nothing(server, mta):
     receiver(True)
     assert arrived(BIG, submitted, mta) == dict.fromkeys(submitted, 1)
     assert Run(mta).ok().changed == []
+
+
+# --- Runs that end in the middle ---
+
+
+def test_packages_that_cannot_be_fetched_leave_the_old_server_at_work(server):
+    on_host("apt-get clean; echo 'Acquire::http::Proxy \"http://127.0.0.1:9\";' >/etc/apt/apt.conf.d/99away")
+    failed = Run("opensmtpd")
+    assert failed.status != 0 and "127.0.0.1:9" in failed.words
+    token = submit([YOU])
+    assert arrived(YOU, [token], "postfix") == {token: 1}
+    on_host("rm /etc/apt/apt.conf.d/99away")
+    Run("opensmtpd").ok()
