@@ -259,13 +259,17 @@ class OpenSmtpd:
                 argv, content = files.read_offline(_read(path))
                 yield Waiting(name, path, submitted=(argv, info.st_uid, info.st_gid, content), done=[path])
 
-    def left(self) -> Iterator[Waiting]:
-        """Yield every message for an action that the configuration has no more: smtpd, which runs, passes over it without a word."""
+    def orphans(self) -> list[str]:
+        """Return the envelopes for actions that the configuration's own file does not have."""
         actions: set[str] = set()
         for path in self.configurations:
             with contextlib.suppress(OSError):
                 actions.update(_ACTION.findall(_read(path).decode("utf-8", "surrogateescape")))
-        orphans = [path for path in sorted(glob.glob(f"{self.queue}/??/????????/????????????????")) if self._orphan(path, actions)]
+        return [path for path in sorted(glob.glob(f"{self.queue}/??/????????/????????????????")) if self._orphan(path, actions)]
+
+    def left(self) -> Iterator[Waiting]:
+        """Yield every message for an action that the configuration has no more: smtpd, which runs, passes over it without a word."""
+        orphans = self.orphans()
         if not orphans:
             return
         # What an included file defines, smtpd knows and shows.

@@ -72,6 +72,12 @@ ansible_facts:
       type: list
       elements: str
       sample: [certbot.timer, dovecot, postfix]
+    mail_orphaned:
+      description:
+        - Whether mail waits in OpenSMTPD's queue for an action that C(smtpd.conf) does not have, as M(postmaster.mail.mail_handover) mends
+          it. Files that C(smtpd.conf) includes are not looked at.
+      returned: always
+      type: bool
 """
 
 import glob
@@ -80,6 +86,7 @@ import pwd
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.postmaster.mail.plugins.module_utils._handover import OpenSmtpd
 from ansible_collections.postmaster.mail.plugins.module_utils._host_facts import COMMANDS, UNITS, installed, lasting
 
 
@@ -110,6 +117,7 @@ def main() -> None:
         "package_lists": bool(glob.glob("/var/lib/apt/lists/*_Packages*")),
         "getent_passwd": {entry.pw_name: [str(field) for field in entry[1:]] for entry in pwd.getpwall()},
         "lasting_services": services(module),
+        "mail_orphaned": bool(OpenSmtpd("/var/spool/smtpd").orphans()),
     }
     module.exit_json(changed=False, ansible_facts=facts)
 

@@ -624,3 +624,20 @@ def test_packages_that_cannot_be_fetched_leave_the_old_server_at_work(server):
     assert arrived(YOU, [token], "postfix") == {token: 1}
     on_host("rm /etc/apt/apt.conf.d/99away")
     Run("opensmtpd").ok()
+
+
+def test_a_killed_change_of_opensmtpd_goes_on(server):
+    """Without SRS its configuration has one action less, which mail waits for."""
+    receiver(False)
+    token = submit([BIG])
+    assert on_host("grep -rh ^dispatcher /var/spool/smtpd/queue") == "dispatcher: send-own\n"
+    without = ("-e", '{"opensmtpd_srs": false}')
+    killer = subprocess.Popen(ssh(ADDRESS, KILL.format(list="true", enough=0)), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    killed = Run("opensmtpd", "-e", "ansible_pipelining=false", *without)
+    assert killer.communicate(timeout=90)[0].strip() == "killed"
+    assert killed.status != 0
+    assert on_host("grep -rh ^dispatcher /var/spool/smtpd/queue") == "dispatcher: send-own\n"
+    assert "Queue | What another configuration of OpenSMTPD has left goes on" in " ".join(Run("opensmtpd", *without).ok().changed)
+    receiver(True)
+    assert arrived(BIG, [token], "opensmtpd") == {token: 1}
+    assert Run("opensmtpd", *without).ok().changed == []

@@ -269,6 +269,7 @@ def test_what_waits_for_an_action_that_is_gone_goes_on(host):
     here, away = sorted((path for path in theirs.iterdir() if path.name != "message"), key=lambda path: b"mda" not in path.read_bytes())
     away.write_bytes(away.read_bytes().replace(b"dispatcher: send\n", b"dispatcher: relay_dkim\n"))
     before = host.left("smtpd")
+    assert host.opensmtpd.orphans() == [str(away)]
     for check in (True, False):
         [one] = host.to_itself(check)["carried"]
         assert (one["id"], one["recipients"]) == ("0a0b0c0e", ["x@y.test"])
@@ -278,6 +279,7 @@ def test_what_waits_for_an_action_that_is_gone_goes_on(host):
     [envelope] = (files.read_envelope(path.name, path.read_bytes()) for path in folder.iterdir() if path.name != "message")
     assert [envelope.fields[key] for key in ("dispatcher", "dest", "ctime")] == ["send", "x@y.test", "1700000000"]
     assert f"discover {one['new_id']}" in host.log.read_text()
+    assert host.opensmtpd.orphans() == []
     assert host.to_itself() == {"carried": [], "kept": []}
 
 
