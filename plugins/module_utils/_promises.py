@@ -376,13 +376,15 @@ def envelope_sender(server: Server) -> str:
 
 @book.promise("header-sender")
 def header_sender(server: Server) -> str:
-    """A user cannot send from another's address in the From header."""
+    """A user cannot send from another's address in the From header, not even behind one of the user's own."""
     user, password = server.account()
     other, _password = server.account(1)
-    message = server.message(user, user, From=other)
     with server.smtp(587, "starttls") as session:
         session.login(user, password)
-        return refused(*session.send(user, [user], message.as_bytes()), f"{user} sending with From: {other}")
+        for claimed in (f"{user}, {other}", f"{user.replace('@', '+x@')}, {other}", other):
+            message = server.message(user, user, From=claimed)
+            evidence = refused(*session.send(user, [user], message.as_bytes()), f"{user} sending with From: {claimed}")
+    return evidence
 
 
 @book.promise("own-alias")
@@ -391,13 +393,13 @@ def own_alias(server: Server) -> str:
     user, password = server.account()
     if not server.senders.get(user):
         raise NotAsked(f"{user} has no further sender address")
-    sender = server.senders[user][0]
-    message = server.message(sender, user)
-    with server.smtp(587, "starttls") as session:
-        session.login(user, password)
-        evidence = accepted(*session.send(sender, [user], message.as_bytes()), f"{user} sending as {sender}")
-    server.find(message["Message-ID"])
-    return evidence
+    for sender in server.senders[user]:
+        message = server.message(sender, user)
+        with server.smtp(587, "starttls") as session:
+            session.login(user, password)
+            evidence = accepted(*session.send(sender, [user], message.as_bytes()), f"{user} sending as {sender}")
+        server.find(message["Message-ID"])
+    return f"{', '.join(server.senders[user])}: {evidence}"
 
 
 @book.promise("signature")
