@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
+from ansible_collections.postmaster.mail.plugins.module_utils._model import HOST_NAMES, ROLE_NAMES
 
 
 def srs_key(value: str, option: str) -> str:
@@ -56,7 +56,7 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
             logins[owner].append(sender)
     system = {}
     if postmaster:
-        system = {name: [postmaster] for name in (*ROLE_NAMES, "mailer-daemon", "root")}
+        system = {name: [postmaster] for name in (*ROLE_NAMES, *HOST_NAMES)}
     return {
         "domains": sorted(model["domains"]),
         "mailboxes": sorted(users),

@@ -31,6 +31,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
 ROLE_NAMES = ("postmaster", "abuse", "hostmaster", "webmaster", "security", "noc")
+#: Of the host itself: who its programs write to, and who its bounces are from.
+HOST_NAMES = ("mailer-daemon", "root")
 
 MTAS = ("postfix", "opensmtpd")
 CERTIFICATE_METHODS = ("acme-http", "acme-dns", "files", "self-signed")
@@ -377,8 +379,13 @@ def _aliases(problems: _Problems, given: Any, model: Mapping[str, Any]) -> dict[
 
 
 def _role_aliases(model: Mapping[str, Any], aliases: Container[str]) -> dict[str, list[str]]:
-    """Return the role addresses that are neither users nor aliases: they lead to the postmaster."""
-    names = [f"{role}@{domain}" for domain in model["domains"] for role in ROLE_NAMES] if model["postmaster"] else []
+    """Return the role addresses that are neither users nor aliases, and those of the host where a domain has its name: they lead to the
+    postmaster."""
+    if not model["postmaster"]:
+        return {}
+    names = [
+        f"{role}@{domain}" for domain in model["domains"] for role in (*ROLE_NAMES, *(HOST_NAMES if domain == model["fqdn"] else ()))
+    ]
     return {name: [model["postmaster"]] for name in names if name not in model["users"] and name not in aliases}
 
 
@@ -425,7 +432,7 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any], given: Contain
             f"mail_domains[{name.split('@')[1]!r}].catch_all"
             if name not in aliases
             else "mail_postmaster"
-            if name.split("@")[0] in ROLE_NAMES and name not in given
+            if name.split("@")[0] in (*ROLE_NAMES, *HOST_NAMES) and name not in given
             else "mail_aliases"
             for name in loop
         ]

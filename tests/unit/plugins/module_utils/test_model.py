@@ -267,6 +267,26 @@ def test_a_user_of_the_role_name_is_not_hidden_by_the_role_alias():
     assert "abuse@example.org" not in model["aliases"]
 
 
+def test_where_a_domain_has_the_name_of_the_host_the_mail_of_the_host_reaches_the_postmaster():
+    named = {"fqdn": "example.org", "users": {**user(), "you@example.org": {"password_hash": HASH}}}
+    assert "root@example.org" not in _model.normalise(given())["aliases"]
+    aliases = _delivery.delivery(_model.normalise(given(**named)))["aliases"]
+    assert aliases["root@example.org"] == aliases["mailer-daemon@example.org"] == ["me@example.org"]
+    model = _model.normalise(given(**named, domains={"example.org": {"catch_all": "you@example.org"}, "example.net": {}}))
+    assert model["aliases"]["root@example.org"] == ["me@example.org"]
+    assert not [name for name in model["aliases"] if name.startswith(("root@", "mailer-daemon@")) and not name.endswith("@example.org")]
+    model = _model.normalise(given(**named, aliases={"root@example.org": "you@example.org"}))
+    assert model["aliases"]["root@example.org"] == ["you@example.org"]
+    model = _model.normalise(given(fqdn="example.org", users={**user(), "root@example.org": {"password_hash": HASH}}))
+    assert "root@example.org" not in model["aliases"]
+
+
+def test_a_postmaster_who_is_the_host_itself_is_a_loop():
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(fqdn="example.org", postmaster="root@example.org"))
+    assert error.value.rules == ("mail_postmaster has a loop: root@example.org -> root@example.org",)
+
+
 def test_a_copy_kept_at_home_is_no_loop():
     model = _model.normalise(given(aliases={"me@example.org": ["me@example.org", "me@example.net"]}))
     assert model["aliases"]["me@example.org"] == ["me@example.org", "me@example.net"]

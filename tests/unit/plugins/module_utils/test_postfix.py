@@ -47,6 +47,13 @@ def test_a_catch_all_and_a_postmaster_elsewhere_are_marked():
     assert found["system"]["root"] == found["aliases"]["abuse@example.org"] == ["bob@example.com.srs.invalid"]
 
 
+def test_a_server_named_like_its_domain_keeps_its_own_mail():
+    found = plan(fqdn="example.org", domains={"example.org": {}})["aliases"]
+    assert found["root@example.org"] == found["mailer-daemon@example.org"] == ["me@example.org"]
+    found = plan(fqdn="example.org", postmaster="bob@example.com")["aliases"]
+    assert found["root@example.org"] == ["bob@example.com.srs.invalid"]
+
+
 @pytest.mark.parametrize("given", [{"aliases": {"team@example.org": ["me@example.org"]}}, {"srs": False}], ids=["nothing elsewhere", "off"])
 def test_where_no_sender_is_rewritten_the_tables_are_the_common_ones(given):
     found = plan(**given)

@@ -7,7 +7,11 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _queue_files as queue
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import delivery
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
+
+HASH = "$2b$05$zzbso5B/upWl8nrjoq61VOxr8fpZErf3K3utPcxx6i2KhgwtquYWi"
 
 DELIVERY = {
     "fqdn": "mail.example.org",
@@ -154,6 +158,12 @@ def test_forwarded_mail_gets_the_mark_by_which_postfix_rewrites_its_sender(sende
 )
 def test_destinations(address, expected):
     assert queue.destinations(address, DELIVERY) == expected
+
+
+def test_the_mail_of_a_host_that_is_named_like_its_domain_goes_to_the_postmaster():
+    model = normalise({"fqdn": "example.org", "domains": {"example.org": {}}, "users": {"me@example.org": {"password_hash": HASH}}})
+    for address in ("root", "root@example.org", "mailer-daemon@example.org"):
+        assert queue.destinations(address, {**delivery(model), "fqdn": "example.org"}) == [("me@example.org", True)]
 
 
 def test_a_name_of_the_host_that_nobody_has():
