@@ -12,10 +12,11 @@ author: The postmaster.mail developers (@postmaster-mail)
 description:
   - Writes the aliases of exactly one mailbox, with that mailbox's name and quota, as a userdb passwd-file of Dovecot.
   - The MTA asks for quotas before it resolves aliases. With this file, mail to an alias of a full mailbox is refused at RCPT.
+  - A catch-all is the line of C(@domain), to be looked up by the domain alone. In its domain, every mailbox and alias has a line.
   - The result has no passwords and must never be used as a passdb.
 options:
   _input:
-    description: What P(postmaster.mail.mail_model#filter) returns; C(users) and C(aliases) are used.
+    description: What P(postmaster.mail.mail_model#filter) returns; with C(fqdn), the names of the host are known, too.
     type: dict
     required: true
   syntax:
@@ -26,15 +27,13 @@ options:
 """
 
 EXAMPLES = r"""
-- name: The role addresses of a domain lead to its first user, with the limit of the user's mailbox
+- name: Role addresses lead to the first user, with the limit of the user's mailbox
   ansible.builtin.debug:
-    msg: "{{ {'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model | postmaster.mail.dovecot_aliases('2.4') }}"
-    # => abuse@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
-    #    hostmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
-    #    noc@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
-    #    postmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
-    #    security@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
-    #    webmaster@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B
+    msg: "{{ ({'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model
+             | postmaster.mail.dovecot_aliases('2.4')).splitlines() | select('match', 'abuse') }}"
+    # => ["abuse:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
+    #     "abuse@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
+    #     "abuse@localhost:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B"]
   vars:
     mail_users:
       me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy", quota: 2G}
@@ -46,13 +45,14 @@ _value:
   type: str
 """
 
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import delivery, recipients
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import alias_file
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def dovecot_aliases(model, syntax):
     """Return the userdb of the aliases in this C(model)."""
-    return alias_file(model["users"], model["aliases"], syntax)
+    return alias_file(model["users"], recipients(delivery(model), model["fqdn"]), syntax)
 
 
 class FilterModule:

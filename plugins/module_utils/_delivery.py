@@ -65,3 +65,17 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
         "logins": logins,
         "system": dict(sorted(system.items())),
     }
+
+
+def recipients(tables: Mapping[str, Any], fqdn: str | None) -> dict[str, list[str]]:
+    """Return all names that mail is taken for and that are no mailboxes: aliases, catch-alls, and the names of this host.
+
+    :param tables: what :func:`delivery` returns
+    :param fqdn: the server's name, which bare local names belong to
+    :returns: address, C(@domain) or bare name to a list of addresses
+    """
+    found = dict(tables["aliases"])
+    for name, targets in tables["system"].items():
+        for known in (name, f"{name}@localhost", *([f"{name}@{fqdn}"] if fqdn else [])):
+            found.setdefault(known, targets)
+    return found

@@ -19,6 +19,8 @@ SYNTAXES = ("2.3", "2.4")
 #: Dovecot's own auth_username_chars, less what a directory name or %-expansion could trip over.
 _USER_PART = re.compile(r"^[a-z0-9_-][a-z0-9._-]*\Z")
 _VERSION = re.compile(r"^(\d+)\.(\d+)(?:\.|\b)")
+#: From the delimiter to the domain (RFC 5233).
+_DETAIL = re.compile(r"\+[^@]*@")
 _HEADER = re.compile(r"^[!-9;-~]+\Z")
 
 
@@ -83,21 +85,41 @@ def alias_file(users: Mapping[str, Mapping[str, Any]], aliases: Mapping[str, Seq
     The MTA asks for quotas before it resolves aliases; this is how mail to an alias of a full mailbox is refused at RCPT
     and not accepted and bounced. The file has no passwords, and must never be a passdb.
 
+    C(@domain) is for those who have no line of their own. So in a domain with such a catch-all everybody has one, which tells of no
+    quota where there are several mailboxes, or none.
+
     :param users: as in :func:`passwd_file`
-    :param aliases: address to the addresses it stands for; one that leads to several, or to none of the users, is left out
+    :param aliases: name, address or C(@domain) to the addresses it stands for, as in :func:`_delivery.recipients`
     :param version: C(2.3) or C(2.4)
     """
     _known(version)
+
+    def mailbox(name: str) -> str | None:
+        """Return the only mailbox that mail for a name ends in."""
+        seen: set[str] = set()
+        while name not in users:
+            seen.add(name)
+            plain = _DETAIL.sub("@", name)
+            known = next((known for known in (name, plain, _caught(name)) if known in aliases), "")
+            targets = [plain] if plain in users else aliases.get(known, ())
+            if len(targets) != 1 or targets[0] in seen:
+                return None
+            name = targets[0]
+        return name
+
+    catch_alls = {name for name in aliases if name.startswith("@") and mailbox(name)}
     lines = []
     for alias in sorted(aliases):
-        target, seen = alias, set()
-        while target not in users and target not in seen and len(aliases.get(target, ())) == 1:
-            seen.add(target)
-            target = aliases[target][0]
-        if alias not in users and target in users:
-            extra = f"userdb_user={target} {_quota(users[target], version)}".rstrip()
+        target = mailbox(alias)
+        if _caught(alias) in catch_alls or (target and alias not in users):
+            extra = f"userdb_user={target} {_quota(users[target], version)}".rstrip() if target else ""
             lines.append(f"{alias}:::::::{extra}\n")
     return "".join(lines)
+
+
+def _caught(address: str) -> str:
+    """Return the name of the catch-all that an address belongs to if nobody has it."""
+    return f"@{address.rpartition('@')[2]}"
 
 
 def sieve_string(text: str) -> str:

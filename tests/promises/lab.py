@@ -789,16 +789,24 @@ def full(lab: Lab) -> Iterator[str]:
 
 @book.promise("quota")
 def quota(lab: Lab) -> str:
-    """A user sees the quota by IMAP; a recipient over quota is refused at RCPT, while others get their mail, and taken again
-    when there is room."""
+    """A user sees the quota by IMAP; a recipient over quota is refused at RCPT, by whichever name, while others get their mail, and taken
+    again when there is room."""
     with full(lab) as user:
         shown = mailbox.quota_shown(*lab.files(user), lab.quota)
+        domain = next((domain for domain, targets in lab.catch_all.items() if targets == [user]), "")
+        if not domain:
+            raise NotAsked(f"no catch-all leads to {user}")
+        names = [user, user.replace("@", "+shop@"), alias_to(lab, user), f"any-{secrets.token_hex(3)}@{domain}", f"any+shop@{domain}"]
+        others = [lab.account()[0], *(alias for alias, targets in lab.aliases.items() if alias.endswith(f"@{domain}") and targets != [user])]
         with lab.smtp() as session:
-            evidence = _promises.refused(*session.envelope(f"outside@{lab.helo}", user), f"{user} over quota")
-            _promises.accepted(*session.envelope(f"outside@{lab.helo}", lab.account()[0]), "another recipient")
+            for name in names:
+                evidence = _promises.refused(*session.envelope(f"outside@{lab.helo}", name), f"{name} over quota")
+            for other in others:
+                _promises.accepted(*session.envelope(f"outside@{lab.helo}", other), f"{other}, which is not only that mailbox,")
     with lab.smtp() as session:
-        _promises.accepted(*session.envelope(f"outside@{lab.helo}", user), f"{user} with room again")
-    return f"{shown}; {evidence}"
+        for name in names:
+            _promises.accepted(*session.envelope(f"outside@{lab.helo}", name), f"{name} with room again")
+    return f"{shown}; {', '.join(names)}: {evidence}; taken: {', '.join(others)}"
 
 
 @book.promise("deferred-quietly")

@@ -10,6 +10,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.postmaster.mail.plugins.filter import dovecot_aliases, dovecot_syntax, dovecot_users, sieve_header_test
 from ansible_collections.postmaster.mail.plugins.module_utils import _dovecot
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
 
 HASH = "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy"
 
@@ -101,11 +102,57 @@ def test_alias_file_follows_aliases_of_one_mailbox() -> None:
         "postmaster@example.org:::::::userdb_user=me@example.org\n"
         "sales@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
     )
-    model = {"users": users, "aliases": aliases}
-    assert "userdb_quota_rule=*:bytes=5\n" in dovecot_aliases.FilterModule().filters()["dovecot_aliases"](model, "2.3")
     assert HASH not in _dovecot.alias_file(users, aliases, "2.4")
+
+
+def test_alias_file_gives_a_catch_all_what_nobody_else_has() -> None:
+    users = {
+        "me@example.org": {"password_hash": HASH, "quota": 0},
+        "small@example.org": {"password_hash": HASH, "quota": 5},
+    }
+    aliases = {
+        "@example.net": ["small@example.org"],
+        "@example.org": ["sales@example.net"],
+        "@example.com": ["me@example.org", "small@example.org"],
+        "all@example.net": ["me@example.org", "small@example.org"],
+        "away@example.net": ["someone@elsewhere.test"],
+        "sales@example.net": ["small+sales@example.org"],
+        "info@example.info": ["stranger@example.net"],
+        "me@example.org": ["me@example.org"],
+        "small@example.org": ["small@example.org"],
+        "all@example.com": ["me@example.org", "small@example.org"],
+        "loop@example.info": ["loop+x@example.info"],
+    }
+    small = "userdb_user=small@example.org userdb_quota_storage_size=5B"
+    assert _dovecot.alias_file(users, aliases, "2.4") == (
+        f"@example.net:::::::{small}\n"
+        f"@example.org:::::::{small}\n"
+        "all@example.net:::::::\n"
+        "away@example.net:::::::\n"
+        f"info@example.info:::::::{small}\n"
+        "me@example.org:::::::userdb_user=me@example.org\n"
+        f"sales@example.net:::::::{small}\n"
+        f"small@example.org:::::::{small}\n"
+    )
+
+
+def test_alias_file_of_a_whole_model() -> None:
+    aliases = dovecot_aliases.FilterModule().filters()["dovecot_aliases"]
+    given = {
+        "fqdn": "mail.example.org",
+        "domains": {"example.org": {}, "example.net": {"catch_all": "small@example.org"}},
+        "users": {
+            "small@example.org": {"password_hash": HASH, "quota": 5},
+            "me@example.net": {"password_hash": HASH},
+        },
+    }
+    found = dict(line.split(":::::::") for line in aliases(normalise(given), "2.3").splitlines())
+    assert found["@example.net"] == found["postmaster@example.org"] == "userdb_user=small@example.org userdb_quota_rule=*:bytes=5"
+    assert found["postmaster"] == found["root@mail.example.org"] == found["root@localhost"] == found["@example.net"]
+    assert found["me@example.net"] == "userdb_user=me@example.net"
+    assert "small@example.org" not in found
     with pytest.raises(AnsibleFilterError):
-        dovecot_aliases.FilterModule().filters()["dovecot_aliases"](model, "2.2")
+        aliases(normalise(given), "2.2")
 
 
 @pytest.mark.parametrize(
