@@ -30,7 +30,7 @@ def argument_spec(txt_only: bool = False) -> dict[str, Any]:
     item: dict[str, Any] = {
         "name": {"type": "str", "required": True},
         "zone": {"type": "str"},
-        "values": {"type": "list", "elements": "str", "default": []},
+        "values": {"type": "list", "elements": "str"},
         "ttl": {"type": "int"},
         "state": {"type": "str", "choices": list(_dns_plan.STATES)},
         "owned_prefix": {"type": "str"},
@@ -81,7 +81,7 @@ def constraints(txt_only: bool = False) -> dict[str, Any]:
 
 
 def items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the batch as a list of complete items: an item takes zone, TTL and state from the module if it has none."""
+    """Return the batch as a list of complete items: what an item leaves out is taken from the option of the same name."""
     single = {key: params.get(key) for key in ("name", "zone", "type", "values", "ttl", "state", "owned_prefix")}
     batch = [single] if params["records"] is None else params["records"]
     return [
@@ -89,7 +89,7 @@ def items(params: Mapping[str, Any]) -> list[dict[str, Any]]:
             "name": item["name"],
             "type": item.get("type") or "TXT",
             "zone": item["zone"] or params["zone"],
-            "values": item["values"],
+            "values": params["values"] if item["values"] is None else item["values"],
             "ttl": params["ttl"] if item["ttl"] is None else item["ttl"],
             "state": item["state"] or params["state"],
             "owned_prefix": params["owned_prefix"] if item["owned_prefix"] is None else item["owned_prefix"],

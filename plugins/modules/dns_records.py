@@ -39,10 +39,9 @@ options:
         description: See O(zone).
         type: str
       values:
-        description: See O(values).
+        description: See O(values). An empty list is one of its own.
         type: list
         elements: str
-        default: []
       ttl:
         description: See O(ttl).
         type: int

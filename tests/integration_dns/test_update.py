@@ -98,6 +98,23 @@ def test_txt_record(run, primary, to, args, expected):
     assert run(**args)["changed"] is False
 
 
+@pytest.mark.parametrize("module", ["dns_records", "dns_txt_record"])
+@pytest.mark.parametrize(
+    ("item", "args", "expected"),
+    [
+        ({}, {"values": ["one"], "state": "absent"}, ['"two"']),
+        ({}, {"values": ["three"]}, ['"one"', '"three"', '"two"']),
+        ({}, {"values": ["three"], "state": "exact"}, ['"three"']),
+        ({"values": ["three"]}, {"values": ["four"]}, ['"one"', '"three"', '"two"']),
+        ({"values": [], "state": "absent"}, {"values": ["one"]}, []),
+    ],
+)
+def test_what_an_item_leaves_out_is_taken_from_the_task(run, primary, to, module, item, args, expected):
+    item = {"name": "old", **({"type": "TXT"} if module == "dns_records" else {}), **item}
+    assert run(module, **to, zone=ZONE, records=[item], **args)["changed"] is True
+    assert dig(primary, "old.example.org", "TXT") == expected
+
+
 def test_another_splitting_is_no_change(run, primary, to):
     result = run("dns_txt_record", **to, name="split.example.org", values=["v=DKIM1; p=AAAA"], state="exact")
     assert result["changed"] is False
