@@ -131,7 +131,8 @@ options:
     description:
       - Wait until every authoritative server of every zone serves the records. Each is asked directly, over both IPv4 and
         IPv6. One that this host has no route to is V(unknown) in RV(served) and not waited for.
-      - Where the look-up of a zone's name servers fails, it is repeated until the time is over.
+      - Where the look-up of a zone's name servers or of their addresses fails, in either family, it is repeated until the time
+        is over, and the records do not count as served before it succeeds.
       - In check mode, and with O(backend=none) and O(wait=false), there is one look instead.
     type: bool
     default: false

@@ -367,7 +367,9 @@ class Resolver:
             for question in questions:
                 key = (question.name, question.type)
                 if question.error is not None:
-                    found[key] = question.error
+                    # That there is no way to this one says nothing about what another one could not answer.
+                    if not question.error.unknown or key not in found:
+                        found[key] = question.error
                 elif question.reply.rcode in ("NOERROR", "NXDOMAIN"):
                     found[key] = question.reply
                 else:
@@ -379,18 +381,22 @@ class Resolver:
             return {key: Unreachable("no resolver is configured") for key in wanted}
         return found
 
-    def addresses(self, hosts: Iterable[str]) -> dict[str, list[str]]:
-        """Return host -> its addresses, IPv4 first; an alias is followed by the resolver."""
+    def addresses(self, hosts: Iterable[str]) -> dict[str, list[str | Unreachable]]:
+        """Return host -> its addresses, IPv4 first; an alias is followed by the resolver.
+
+        In place of the addresses of a family whose look-up failed there is the reason.
+        """
         hosts = list(dict.fromkeys(hosts))
         replies = self.ask([(host, rtype) for host in hosts for rtype in ("A", "AAAA")])
-        found: dict[str, list[str]] = {}
+        found: dict[str, list[str | Unreachable]] = {}
         for host in hosts:
             found[host] = []
             for rtype in ("A", "AAAA"):
                 reply = replies[host, rtype]
                 if isinstance(reply, Unreachable):
-                    continue
-                found[host] += [Rdata(rtype, record.wire).text for record in reply.answer if record.type == rtype]
+                    found[host].append(reply)
+                else:
+                    found[host] += [Rdata(rtype, record.wire).text for record in reply.answer if record.type == rtype]
         return found
 
     def zones(self, names: Iterable[str]) -> dict[str, str | Unreachable]:
@@ -437,6 +443,19 @@ def _is_address(text: Any) -> bool:
     return True
 
 
+def known(addresses: Sequence[str | Unreachable], whose: str) -> list[str]:
+    """Return the addresses without the failures, see :meth:`Resolver.addresses`.
+
+    :raises MailError: there are none
+    """
+    found = [address for address in addresses if isinstance(address, str)]
+    if not found and addresses:
+        raise MailError(f"the address of {whose} is not known: {addresses[0]}")
+    if not found:
+        raise MailError(f"{whose} has no address")
+    return found
+
+
 def host_addresses(host: str, resolver: Resolver | None) -> list[str]:
     """Return the addresses of a host name or the address itself, through the given resolvers or else the system.
 
@@ -445,12 +464,8 @@ def host_addresses(host: str, resolver: Resolver | None) -> list[str]:
     if _is_address(host):
         return [host]
     if resolver is not None and not resolver.system:
-        found = resolver.addresses([host])[host]
-    else:
-        try:
-            found = list(dict.fromkeys(info[4][0] for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)))
-        except OSError as exc:
-            raise MailError(f"server {host!r} has no address: {exc.strerror or exc}") from exc
-    if not found:
-        raise MailError(f"server {host!r} has no address")
-    return found
+        return known(resolver.addresses([host])[host], f"server {host!r}")
+    try:
+        return list(dict.fromkeys(info[4][0] for info in socket.getaddrinfo(host, None, proto=socket.IPPROTO_TCP)))
+    except OSError as exc:
+        raise MailError(f"server {host!r} has no address: {exc.strerror or exc}") from exc

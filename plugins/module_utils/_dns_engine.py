@@ -304,9 +304,11 @@ class _Run:
         addresses = self.resolver.addresses(masters)
         found = []
         for host, mine in masters.items():
-            if not addresses[host]:
-                raise MailError(f"zone {mine[0]!r}: its primary server {host!r} (SOA MNAME) has no address; set server")
-            found.append((primary(addresses[host]), [item for item in batch if item.zone in mine]))
+            try:
+                known = _dns_ask.known(addresses[host], f"its primary server {host!r} (SOA MNAME)")
+            except MailError as exc:
+                raise MailError(f"zone {mine[0]!r}: {exc}; set server") from exc
+            found.append((primary(known), [item for item in batch if item.zone in mine]))
         return found
 
     def _plan(self, primary: Primary, batch: list[Wanted]) -> list[Change]:

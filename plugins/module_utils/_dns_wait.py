@@ -27,7 +27,7 @@ class Authority:
     server: Server | None
     status: str = "unknown"
     reason: str = ""
-    lost: bool = False  # the look-up of the zone's servers failed, and may not the next time
+    lost: bool = False  # the look-up of the zone's servers, or of an address of this one, failed, and may not the next time
     left: list[Wanted] = field(default_factory=list)
     found: dict[tuple[str, str], RRset] = field(default_factory=dict)
 
@@ -66,7 +66,11 @@ def authorities(resolver: Resolver, zones: Iterable[str], port: int = 53) -> lis
     for zone, names in hosts.items():
         for host in names:
             for address in addresses[host]:
-                found.append(Authority(zone, host, Server(address, port)))
+                if isinstance(address, Unreachable):
+                    reason = f"an address of name server {host!r} is not known: {address}"
+                    found.append(Authority(zone, host, None, "unreachable", reason, lost=True))
+                else:
+                    found.append(Authority(zone, host, Server(address, port)))
             if not addresses[host]:
                 found.append(Authority(zone, host, None, "unreachable", f"name server {host!r} has no address"))
     return found
@@ -157,7 +161,7 @@ def wait(
 ) -> bool:
     """Look until every server of every zone is ``ok`` or ``unknown``, or the time is over; return whether it came true.
 
-    :param again: looks up the servers of zones for which that failed; they take their place in ``servers``
+    :param again: looks up the servers of zones with a look-up that failed; they take their place in ``servers``
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
@@ -167,7 +171,7 @@ def wait(
         if all(served(item, zones) for item in batch):
             return True
         left = deadline - time.monotonic()
-        lost = [authority.zone for authority in servers if authority.lost and again is not None]
+        lost = list(dict.fromkeys(authority.zone for authority in servers if authority.lost and again is not None))
         waiting = any(authority.server is not None and authority.status in ("stale", "unreachable") for authority in servers)
         if left <= 0 or not (waiting or lost):
             return False

@@ -258,7 +258,7 @@ served:
       description:
         - V(ok) - it serves everything that is wanted of this zone.
         - V(stale) - it serves something else.
-        - V(unreachable) - it does not answer, or not for this zone.
+        - V(unreachable) - it does not answer, or not for this zone, or its address cannot be looked up.
         - V(unknown) - this host cannot ask it, for example because it has no IPv6.
       type: str
       choices: [ok, stale, unreachable, unknown]

@@ -9,6 +9,7 @@ The primary has IPv4 only and the secondary IPv6 only: so both can have one port
 
 from __future__ import annotations
 
+import signal
 import threading
 
 import dns.message
@@ -93,6 +94,35 @@ def test_a_secondary_that_stays_stale(run, pair, to):
     again = run("dns_txt_record", **to, name="new.example.org", values=["b"], wait=True, wait_timeout=0, on_timeout="warn")
     assert (again.get("failed"), again["changed"], again["records"][0]["served"]) == (None, False, False)
     assert again["warnings"] == [result["msg"].replace("1 s", "0 s")]
+
+
+def test_the_address_of_a_name_server_that_fails_at_first(run, daemons, tmp_path):
+    port = servers.free_port()
+    text = servers.zone_text(ZONE, "@ IN NS ns.example.net.", "new IN TXT b", ns6=None)
+    # BIND answers SERVFAIL for a zone that it could not load.
+    server = servers.Named(tmp_path / "bind", PRIMARY, port, {ZONE: (text, "type primary;"), "example.net": ("", "type primary;")})
+    daemons.append(server)
+    server.start(ZONE)
+    args = {"nameservers": [PRIMARY], "nameserver_port": port, "authoritative_port": port, "zone": ZONE, "backend": "none", "wait": True,
+            "name": "new", "values": ["b"]}  # fmt: skip
+    failed = run("dns_txt_record", **args, wait_timeout=0.5)
+    reasons = [f"an address of name server 'ns.example.net' is not known: resolver 127.0.0.1 port {port} answers SERVFAIL for "
+               f"ns.example.net {rtype}" for rtype in ("A", "AAAA")]  # fmt: skip
+    assert [(entry["server"], entry["status"], entry["reason"]) for entry in failed["served"]] == [
+        ("ns.example.net", "unreachable", reasons[0]),
+        ("ns.example.net", "unreachable", reasons[1]),
+        ("ns1.example.org", "ok", ""),
+    ]
+    assert failed["msg"] == "after 0 s not every authoritative server serves the records: " + "; ".join(
+        f"example.org at ns.example.net: {reason}" for reason in reasons
+    )
+    (server.directory / "example.net.zone").write_text(servers.zone_text("example.net", "ns IN A 127.0.0.1", ns6=None))
+    timer = threading.Timer(1.0, server.process.send_signal, [signal.SIGHUP])
+    timer.start()
+    healed = run("dns_txt_record", **args, wait_timeout=20)
+    timer.join()
+    assert (healed.get("failed"), healed["records"][0]["served"]) == (None, True)
+    assert [(entry["address"], entry["status"]) for entry in healed["served"]] == [("127.0.0.1", "ok")] * 2
 
 
 def test_removal_is_waited_for_too(run, pair, to):

@@ -17,14 +17,16 @@ import dns.message
 import dns.name
 import dns.opcode
 import dns.rcode
+import dns.rdatatype
 import dns.rrset
 import dns.tsig
 import pytest
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_update
-from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Server, Stream, Unreachable
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Resolver, Server, Stream, Unreachable
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import from_text
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 KEY = _dns_update.Key("mail-update", "hmac-sha256", b"secret")
 KEYRING = {dns.name.from_text(KEY.name): dns.tsig.Key(KEY.name + ".", KEY.secret, KEY.algorithm)}
@@ -190,6 +192,43 @@ def test_no_route_is_unknown_and_costs_no_time(monkeypatch, code):
     asked = [Question(Server("2001:db8::1"), "n.example.org", "TXT")]
     _dns_ask.ask(asked)
     assert (str(asked[0].error), asked[0].error.unknown) == ("2001:db8::1: no way", True)
+
+
+def ipv4_only(end):
+    """A resolver that fails to look up IPv6 addresses."""
+    wire, peer = end.recvfrom(65535)
+    reply = dns.message.make_response(dns.message.from_wire(wire))
+    if reply.question[0].rdtype == dns.rdatatype.A:
+        reply.answer.append(dns.rrset.from_text(reply.question[0].name, 60, "IN", "A", "192.0.2.1"))
+    else:
+        reply.set_rcode(dns.rcode.SERVFAIL)
+    end.sendto(reply.to_wire(), peer)
+
+
+def test_a_failure_takes_the_place_of_the_addresses_of_its_family():
+    with Fake(udp=ipv4_only) as fake:
+        found = Resolver(["127.0.0.1"], fake.port).addresses(["ns1.example.org"])["ns1.example.org"]
+    reason = f"resolver 127.0.0.1 port {fake.port} answers SERVFAIL for ns1.example.org AAAA"
+    assert [str(address) for address in found] == ["192.0.2.1", reason]
+    assert _dns_ask.known(found, "server 'ns1.example.org'") == ["192.0.2.1"]
+    for addresses, words in ((found[1:], f"the address of server 'ns1' is not known: {reason}"), ([], "server 'ns1' has no address")):
+        with pytest.raises(MailError) as error:
+            _dns_ask.known(addresses, "server 'ns1'")
+        assert str(error.value) == words
+
+
+def test_a_resolver_without_a_route_does_not_hide_what_another_one_says(monkeypatch):
+    class Socket(socket.socket):
+        def connect(self, address):
+            if ":" in address[0]:
+                raise OSError(errno.ENETUNREACH, "no way")
+            super().connect(address)
+
+    with Fake(udp=ipv4_only) as fake:
+        monkeypatch.setattr(_dns_ask.socket, "socket", Socket)
+        for servers in (["127.0.0.1", "2001:db8::1"], ["2001:db8::1", "127.0.0.1"]):
+            found = Resolver(servers, fake.port).ask([("n.example.org", "AAAA")])["n.example.org", "AAAA"]
+            assert (str(found), found.unknown) == (f"resolver 127.0.0.1 port {fake.port} answers SERVFAIL for n.example.org AAAA", False)
 
 
 def one_each(end):

@@ -104,16 +104,17 @@ def test_where_nobody_can_be_asked_there_is_nothing_to_wait_for(answers):
 
 
 class Resolver:
-    """Answers for the name servers of each zone: a list that is used up."""
+    """Answers for the name servers of each zone, and for the addresses of them: lists that are used up."""
 
-    def __init__(self, *answers):
+    def __init__(self, *answers, addresses=()):
         self.answers = list(answers)
+        self.hosts = list(addresses)
 
     def ask(self, pairs):
         return {pair: self.answers.pop(0) for pair in pairs}
 
     def addresses(self, hosts):
-        return {host: [IPV4] for host in hosts}
+        return {host: self.hosts.pop(0) if self.hosts else [IPV4] for host in hosts}
 
 
 SERVFAIL = Unreachable("resolver 192.0.2.53 answers SERVFAIL for example.org NS")
@@ -136,6 +137,31 @@ def test_the_time_is_over_though_name_servers_are_not_known(answers):
     there = _dns_wait.authorities(resolver, [ZONE])
     assert _dns_wait.wait(wanted(), there, 0, again=lambda zones: _dns_wait.authorities(resolver, zones)) is False
     assert [entry.reason for entry in there] == [LOST]
+
+
+NO_A, NO_AAAA = (Unreachable(f"resolver 192.0.2.53 answers SERVFAIL for ns1.example.org {rtype}") for rtype in ("A", "AAAA"))
+
+
+@pytest.mark.parametrize("failed", [[NO_A, NO_AAAA], [IPV4, NO_AAAA], [NO_A, IPV6]])
+def test_an_address_that_cannot_be_looked_up_at_first_is_looked_up_again(answers, failed):
+    answers.update({IPV4: [reply("a")], IPV6: [reply("a")]})
+    resolver = Resolver(DELEGATED, DELEGATED, DELEGATED, addresses=[failed, failed, [IPV4, IPV6]])
+    there = _dns_wait.authorities(resolver, [ZONE])
+    reasons = [f"an address of name server 'ns1.example.org' is not known: {why}" for why in failed if isinstance(why, Unreachable)]
+    assert [(entry.status, entry.reason) for entry in there if entry.lost] == [("unreachable", reason) for reason in reasons]
+    _dns_wait.look(wanted(), there)
+    assert _dns_wait.served(wanted()[0], _dns_wait.by_zone(there)) is False
+    assert _dns_wait.wait(wanted(), there, 60, again=lambda zones: _dns_wait.authorities(resolver, zones)) is True
+    assert [(entry.server.address, entry.status) for entry in there] == [(IPV4, "ok"), (IPV6, "ok")]
+    assert resolver.answers == []
+
+
+def test_the_time_is_over_though_an_address_is_not_known(answers):
+    answers[IPV4] = [reply("a")]
+    resolver = Resolver(DELEGATED, addresses=[[IPV4, NO_AAAA]])
+    there = _dns_wait.authorities(resolver, [ZONE])
+    assert _dns_wait.wait(wanted(), there, 0, again=lambda zones: _dns_wait.authorities(resolver, zones)) is False
+    assert [entry.status for entry in there] == ["ok", "unreachable"]
 
 
 def test_a_resolver_to_which_there_is_no_route_is_not_waited_for(answers):
