@@ -120,6 +120,7 @@ options:
     description:
       - Command to run after a zone file was replaced, such as C([rndc, reload, "{zone}"]). C({zone}) and C({file}) in it are
         replaced. Without it, load the zone yourself, and before O(wait=true) can come true.
+      - If it fails, the former zone file is put back and the task fails, so that the next run does both again.
     type: list
     elements: str
     default: []

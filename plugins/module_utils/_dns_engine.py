@@ -240,10 +240,6 @@ class _Run:
             entry["changed"] = True
             sides = (side.encode("latin-1").decode("utf-8", "backslashreplace") for side in (before, text))
             outcome.diff.append({"before_header": path, "after_header": path, **dict(zip(("before", "after"), sides))})
-            try:
-                files.reload(zone, loaded[zone])
-            except MailError as exc:
-                outcome.errors.append(str(exc))
         return self._finish(batch, outcome)
 
     def _file_zones(self, batch: list[Wanted], files: ZoneFiles) -> dict[str, str]:

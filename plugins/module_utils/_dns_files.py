@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,19 +111,17 @@ class ZoneFiles:
         return self._checker
 
     def replace(self, zone: str, loaded: Loaded, text: str) -> str | None:
-        """Check the new text and put it in place of the old one at once; owner and mode stay. Return the backup's path.
+        """Check the new text, put it in place of the old one at once, and tell the server, if C(reload_command) is set.
 
-        :raises MailError: the checker refuses it, or the file changed since it was read; the file is as it was then
+        Owner and mode stay. Return the backup's path.
+
+        :raises MailError: the checker refuses it, the file changed since it was read, or the server was not told; the file is as it
+            was then, so that the next run does it all again
         """
         directory = os.path.dirname(loaded.path)
         # A checker follows relative $INCLUDE lines from the file's own directory.
         stage = directory if loaded.file.included or not self.check_mode else self.module.tmpdir
-        handle, staged = tempfile.mkstemp(prefix="." + os.path.basename(loaded.path) + ".", dir=stage)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(text.encode("latin-1"))
-                stream.flush()
-                os.fsync(stream.fileno())
+        with _staged(loaded.path, text.encode("latin-1"), stage) as staged:
             self._run(self.checker(), zone, staged, directory, f"the new zone file {loaded.path} is refused by")
             if self.check_mode:
                 return None
@@ -131,19 +129,22 @@ class ZoneFiles:
                 raise MailError(f"zone {zone!r}: {loaded.path} was changed by somebody else in between; nothing was written; run again")
             backup = self.module.backup_local(loaded.path) if self.params["backup"] else None
             self.module.atomic_move(staged, loaded.path)
-            return backup
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(staged)
+        if self.params["reload_command"]:
+            try:
+                what = f"the new zone file {loaded.path} is not loaded by"
+                self._run(self.params["reload_command"], zone, loaded.path, directory, what)
+            except MailError as exc:
+                raise MailError(f"{exc}; {self._take_back(zone, loaded, text, backup)}") from exc
+        return backup
 
-    def reload(self, zone: str, loaded: Loaded) -> None:
-        """Tell the server, if C(reload_command) is set.
-
-        :raises MailError: the command fails
-        """
-        if self.params["reload_command"] and not self.check_mode:
-            what = f"{loaded.path} was replaced, and not loaded by"
-            self._run(self.params["reload_command"], zone, loaded.path, os.path.dirname(loaded.path), what)
+    def _take_back(self, zone: str, loaded: Loaded, text: str, backup: str | None) -> str:
+        if _read(loaded.path, zone) != text.encode("latin-1"):
+            return "it was changed by somebody else in between and stays; load it by hand"
+        with _staged(loaded.path, loaded.octets, os.path.dirname(loaded.path)) as staged:
+            self.module.atomic_move(staged, loaded.path)
+        if backup:
+            os.unlink(backup)
+        return "the former one is back in its place; run again"
 
     def _run(self, command: Sequence[str], zone: str, path: str, directory: str, what: str) -> None:
         argv = [word.replace("{zone}", zone).replace("{file}", path) for word in command]
@@ -154,7 +155,22 @@ class ZoneFiles:
             raise MailError(f"zone {zone!r}: {argv[0]}: {exc.strerror}") from exc
         if code != 0:
             words = " ".join((out + err).split())
-            raise MailError(f"zone {zone!r}: {what} {os.path.basename(argv[0])} (status {code}): {words}")
+            raise MailError(f"zone {zone!r}: {what} {os.path.basename(argv[0])} (status {code})" + (f": {words}" if words else ""))
+
+
+@contextlib.contextmanager
+def _staged(path: str, octets: bytes, directory: str) -> Iterator[str]:
+    """A file with these octets that may be moved to C(path), and is gone otherwise."""
+    handle, staged = tempfile.mkstemp(prefix="." + os.path.basename(path) + ".", dir=directory)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(octets)
+            stream.flush()
+            os.fsync(stream.fileno())
+        yield staged
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(staged)
 
 
 def _read(path: str, zone: str) -> bytes:
