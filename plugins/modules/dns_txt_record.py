@@ -46,8 +46,9 @@ notes:
   - Updates go out as one message for each zone, which holds the old records as prerequisites (RFC 2136 section 2.4). A change
     made by somebody else in between is an error and is not overwritten. After the server has accepted an update, the
     records are read again.
-  - In check mode a message with the prerequisites alone is sent, so that a wrong key or a server that refuses shows there
-    already. It has nothing to update and changes nothing.
+  - In check mode a message with the prerequisites alone is sent. It has nothing to update and changes nothing. A wrong key, and a
+    server that takes no updates from here or with this key, shows there already. A rule about the names or types that may be
+    updated, such as C(update-policy) of BIND or C(update-owner) of Knot, refuses only the run itself.
   - In zone files only the lines concerned are touched, so that comments and order stay, and the serial is raised. The result
     is checked by the zone checker before it replaces the old file. A file that cannot be edited safely is refused, for
     example if the record comes out of a C($GENERATE) line or stands in an included file.

@@ -229,6 +229,23 @@ def test_what_a_server_refuses_in_words(run, primary, to, args, bind, knot):
     assert dig(primary, "new.example.org", "TXT") == []
 
 
+def test_a_rule_about_names_refuses_only_the_run_itself(run, daemons, tmp_path):
+    port = servers.free_port()
+    policy = f"type primary; update-policy {{ grant {servers.KEYS[0]} name _acme-challenge.{ZONE}. TXT; }};"
+    server = servers.Named(tmp_path / "bind", "127.0.0.1", port, {ZONE: (servers.zone_text(ZONE), policy)})
+    daemons.append(server)
+    server.start(ZONE)
+    args = {"server": "127.0.0.1", "port": port, "tsig_name": servers.KEYS[0], "tsig_secret": SECRET, "values": ["a"]}
+    checked = run("dns_txt_record", **args, name="new.example.org", check=True)
+    assert (checked.get("failed"), checked["changed"]) == (None, True)
+    result = run("dns_txt_record", **args, name="new.example.org")
+    assert (result["failed"], result["changed"], dig(server, "new.example.org", "TXT")) == (True, False, [])
+    words = f"REFUSED to an update with {KEY}: {DENIED}and what the key may do{INTEGRITY}"
+    assert result["msg"] == f"zone 'example.org': server 127.0.0.1 port {port} answers {words}"
+    allowed = {**args, "name": "_acme-challenge.example.org"}
+    assert [run("dns_txt_record", **allowed, check=check)["changed"] for check in (True, False, True)] == [True, True, False]
+
+
 def test_clocks_that_differ(run, primary, to, monkeypatch):
     now = time.time
     monkeypatch.setattr(time, "time", lambda: now() - 1000)
