@@ -192,13 +192,15 @@ def facts(zone: str) -> Facts:
     return Facts(zone)
 
 
-def secret_label(zone: str) -> str:
-    """The access key in a zone's name, which must not be shown; empty if there is none."""
+def secret_labels(value: str) -> set[str]:
+    """The access key in a zone's name, which must not be shown: as written, which may be no name at all, and as it is asked."""
+    name = value.strip().rstrip(".")
     for base in ("dq.spamhaus.net", "mail.abusix.zone"):
-        labels = zone[: -len(base) - 1].split(".") if zone.endswith("." + base) else []
-        if len(labels) > 1:
-            return labels[0]
-    return ""
+        if name.lower().endswith("." + base):
+            *key, _list = name[: -len(base) - 1].split(".")
+            written = {word for label in key for word in (label, label.lower())} - {""}
+            return written | {repr(word)[1:-1] for word in written}  # as an error quotes it
+    return set()
 
 
 def query_name(address: str, zone: str) -> str:

@@ -62,7 +62,7 @@ options:
       - Zones of the DNS lists to ask about the addresses, such as V(zen.spamhaus.org). By default none is asked.
       - Most lists demand that you ask through a resolver of your own, and limit what may be asked without a contract. They say so
         with codes such as V(127.255.255.254), which this module never takes for a listing.
-      - A zone name that contains an access key, as in C(KEY.zen.dq.spamhaus.net), is masked in the results.
+      - An access key in the name of a zone, as in C(KEY.zen.dq.spamhaus.net), is masked in the results and in errors.
         Set C(no_log=true) on the task to keep it out of the executing host's log as well.
     type: list
     elements: str
@@ -247,7 +247,6 @@ summary:
 """
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -313,12 +312,8 @@ ARGUMENT_SPEC = {
 
 
 def secrets(options: Mapping[str, Any]) -> set[str]:
-    """The access keys in the names of DNS lists; a name that is none is for C(verify) to refuse."""
-    found = {""}
-    for value in options["dnsbls"]:
-        with contextlib.suppress(MailError):
-            found.add(_dnsbl.secret_label(_dnsbl.zone_name(value, "dnsbls")))
-    return found - {""}
+    """The access keys in the names of DNS lists."""
+    return {label for value in options["dnsbls"] for label in _dnsbl.secret_labels(value)}
 
 
 def verify(options: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,13 +79,23 @@ def test_lists_are_not_asked_about_private_addresses(verify, found):
     assert found(result, "public")["status"] == "fail"
 
 
-def test_an_access_key_is_not_shown(verify, found):
-    zone = "0123456789abcdef.zen.dq.spamhaus.net"
+@pytest.mark.parametrize("key", ["0123456789abcdef", "0123456789ABCDef"])
+def test_an_access_key_is_not_shown(verify, found, key):
+    zone = f"{key}.zen.dq.spamhaus.net"
     with Server(a_list(zone, "127.0.0.2")) as server:
         result = verify(addresses=[V4], dnsbls=[zone], nameservers=["127.0.0.1"], nameserver_port=server.port, fail_on=["fail"])
     assert result["failed"] is True
-    assert "0123456789abcdef" not in json.dumps(result)
+    assert key.lower() not in json.dumps(result).lower()
+    assert result["invocation"]["module_args"]["dnsbls"] == ["********.zen.dq.spamhaus.net"]
     assert found(result, "dnsbl")["status"] == "fail"
+
+
+@pytest.mark.parametrize("key", ["0123456789_ABCDEF", "01234\\ABCDEF", "01234'ABC\tDEF", "01234é"])
+def test_an_access_key_that_is_no_label_is_not_shown(verify, key):
+    result = verify(addresses=[V4], dnsbls=[f"{key}.zen.dq.spamhaus.net"], nameservers=["127.0.0.1"])
+    assert result["failed"] is True
+    assert result["msg"].startswith("dnsbls '********.zen.dq.spamhaus.net'") or result["msg"].startswith('dnsbls "********.zen.')
+    assert "01234" not in json.dumps(result)
 
 
 def test_no_question_to_a_list_waits_for_the_answer_to_another():

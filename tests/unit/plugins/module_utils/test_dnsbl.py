@@ -178,17 +178,21 @@ def test_lists_that_are_not_asked(zone, found):
 
 
 @pytest.mark.parametrize(
-    ("zone", "secret"),
+    ("zone", "secrets"),
     [
-        ("abcdef0123456789.zen.dq.spamhaus.net", "abcdef0123456789"),
-        ("abcdef0123456789.combined.mail.abusix.zone", "abcdef0123456789"),
-        ("zen.dq.spamhaus.net", ""),
-        ("zen.spamhaus.org", ""),
-        ("bl.test", ""),
+        ("abcdef0123456789.zen.dq.spamhaus.net", {"abcdef0123456789"}),
+        ("abcdef0123456789.combined.mail.abusix.zone", {"abcdef0123456789"}),
+        ("ABCdef.zen.DQ.spamhaus.net.", {"ABCdef", "abcdef"}),
+        ("ab_c!.zen.dq.spamhaus.net", {"ab_c!"}),
+        ("a\\b.zen.dq.spamhaus.net", {"a\\b", "a\\\\b"}),
+        ("abc..def.zen.dq.spamhaus.net", {"abc", "def"}),
+        ("zen.dq.spamhaus.net", set()),
+        ("zen.spamhaus.org", set()),
+        ("bl.test", set()),
     ],
 )
-def test_keys_in_zone_names(zone, secret):
-    assert _dnsbl.secret_label(zone) == secret
+def test_keys_in_zone_names(zone, secrets):
+    assert _dnsbl.secret_labels(zone) == secrets
 
 
 @pytest.mark.parametrize(
