@@ -313,6 +313,11 @@ class OpenSmtpd:
                 found.kept = str(exc)
             yield found
 
+    def clear(self) -> None:
+        """Remove the texts that no envelope is left of: a killed run has handed these messages over."""
+        for path in glob.glob(f"{self.queue}/??/????????/message"):
+            _remove_rest(os.path.dirname(path))
+
     # --- as the one that takes over ---
 
     def known(self) -> set[str]:
@@ -449,6 +454,9 @@ def handover(source: Queue, target: Queue, delivery: Mapping[str, Any], check: b
         if not check:
             _remove(one.done)
         carried.append({**one.told(), "new_id": name})
+    # From itself to itself smtpd runs, and does that alone.
+    if isinstance(source, OpenSmtpd) and isinstance(target, Postfix) and not check:
+        source.clear()
     if carried and not check:
         target.begin()
     return {"carried": carried, "kept": kept}
@@ -468,10 +476,16 @@ def _remove(paths: Sequence[str]) -> None:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path)
     folder = os.path.dirname(paths[0])
-    if re.fullmatch(r"[0-9a-f]{8}", os.path.basename(folder)) and os.listdir(folder) == ["message"]:
-        os.unlink(os.path.join(folder, "message"))
-        os.rmdir(folder)
-        with contextlib.suppress(OSError):
-            os.rmdir(os.path.dirname(folder))
-    else:
+    if not _remove_rest(folder):
         _sync(folder)
+
+
+def _remove_rest(folder: str) -> bool:
+    """Remove the directory of a message of OpenSMTPD's, if nobody waits for it any more; return whether that was so."""
+    if not re.fullmatch(r"[0-9a-f]{8}", os.path.basename(folder)) or os.listdir(folder) != ["message"]:
+        return False
+    os.unlink(os.path.join(folder, "message"))
+    os.rmdir(folder)
+    with contextlib.suppress(OSError):
+        os.rmdir(os.path.dirname(folder))
+    return True

@@ -233,6 +233,21 @@ def test_a_server_that_is_not_installed_stops_the_handover(host, monkeypatch):
     assert len(host.to_postfix()["carried"]) == 1 and len(host.left("postfix")) == 1
 
 
+def test_a_text_that_a_killed_run_has_left_goes(host):
+    """It was killed after the last envelope."""
+    for path in host.in_opensmtpd("0a0b0c0d").iterdir():
+        if path.name != "message":
+            path.unlink()
+    host.in_opensmtpd("0a0b0c0e", "damaged")
+    (host.tmp / "smtpd.conf").write_text(CONF)
+    (host.tmp / "log.queue").write_text("")
+    host.to_itself()
+    host.to_postfix(check=True)
+    assert "smtpd/queue/0a/0a0b0c0d/message" in host.left("smtpd")
+    assert [one["id"] for one in host.to_postfix()["carried"]] == ["0a0b0c0e"]
+    assert host.left("smtpd") == ["smtpd/queue/0a/0a0b0c0e/0a0b0c0e00000000", "smtpd/queue/0a/0a0b0c0e/message"]
+
+
 def test_compressed_queues(host):
     folder = host.in_opensmtpd("0a0b0c0d")
     for path in folder.iterdir():
