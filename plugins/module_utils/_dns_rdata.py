@@ -21,6 +21,8 @@ CODES = {"A": 1, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 
 # Where the name stands in the data of a type: octets before it. Names compare without case (RFC 1035 section 2.3.3).
 _NAME_AT = {"CNAME": 0, "PTR": 0, "MX": 2, "SRV": 6}
 _TLSA_OCTETS = {1: 32, 2: 64}
+# What needs no escape in a name's presentation form.
+_PLAIN = re.compile(rb"[A-Za-z0-9_*/-]*")
 MAX_STRING = 255
 MAX_RDATA = 65535
 MAX_MESSAGE = 65535
@@ -119,6 +121,8 @@ def labels(name: str) -> list[bytes]:
     """Return the labels of an absolute name in presentation form; none for the root."""
     if name in (".", ""):
         return []
+    if "\\" not in name and ".." not in name and name[0] != "." and name.isascii():
+        return name.removesuffix(".").encode("ascii").split(b".")
     found, label, at = [], bytearray(), 0
     while at < len(name):
         char = name[at]
@@ -149,10 +153,11 @@ def name_text(wire: bytes) -> str:
     """Return a name in presentation form from its wire form, with the final dot."""
     found, at = [], 0
     while at < len(wire) and wire[at]:
-        label = wire[at + 1 : at + 1 + wire[at]]
-        found.append("".join(chr(o) if (chr(o).isalnum() and o < 128) or chr(o) in "-_*/" else f"\\{o:03d}" for o in label))
+        found.append(wire[at + 1 : at + 1 + wire[at]])
         at += 1 + wire[at]
-    return ".".join(found) + "."
+    if not _PLAIN.fullmatch(b"".join(found)):
+        found = [b"".join(bytes((o,)) if _PLAIN.fullmatch(bytes((o,))) else b"\\%03d" % o for o in label) for label in found]
+    return b".".join(found).decode("ascii") + "."
 
 
 def _decimal(text: str, top: int, what: str) -> int:

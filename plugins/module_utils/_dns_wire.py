@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
 
-QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
+QR, AA, TC, RD, RA = 0x8000, 0x0400, 0x0200, 0x0100, 0x0080
 RCODES = (
     "NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "YXDOMAIN", "YXRRSET", "NXRRSET", "NOTAUTH", "NOTZONE"
 )  # fmt: skip
@@ -27,6 +27,7 @@ _NAMES = {code: rtype for rtype, code in CODES.items()}
 # Octets before the name in the data of types whose name may be compressed; what follows the name in SOA is not read.
 _NAME_AT = {"NS": 0, "CNAME": 0, "PTR": 0, "SOA": 0, "MX": 2, "SRV": 6}
 UDP_PAYLOAD = 1232  # no fragmentation on any path (DNS flag day 2020)
+_OPT = b"\0" + struct.pack("!HHIH", CODES["OPT"], UDP_PAYLOAD, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,22 @@ def plain(wire: bytes) -> str:
 
 
 def query(ident: int, name: str, rtype: str, recurse: bool = False, edns: bool = False) -> bytes:
-    """Return a question in wire form."""
+    """Return a question in wire form; with EDNS it offers to receive more than 512 octets (RFC 6891 section 6.1)."""
+    return message(ident, question(name, rtype), recurse, edns)
+
+
+def question(name: str, rtype: str) -> bytes:
+    """Return the question section.
+
+    :raises MailError: a name that DNS cannot carry
+    """
+    return rdata.name_wire(name) + struct.pack("!HH", CODES[rtype], 1)
+
+
+def message(ident: int, section: bytes, recurse: bool, edns: bool) -> bytes:
+    """Return a question in wire form around its question section, which may be sent often."""
     head = struct.pack("!HHHHHH", ident, RD if recurse else 0, 1, 0, 0, int(edns))
-    tail = b"\0" + struct.pack("!HHIH", CODES["OPT"], UDP_PAYLOAD, 0, 0) if edns else b""
-    return head + rdata.name_wire(name) + struct.pack("!HH", CODES[rtype], 1) + tail
+    return head + section + (_OPT if edns else b"")
 
 
 def reply(wire: bytes) -> Reply:

@@ -19,6 +19,9 @@ description:
   - If asked, it reads the greeting on port 25 and asks DNS lists whether they list the addresses.
   - All questions are under way at once, so a look takes about as long as the two slowest answers that depend on each other,
     and DNS lists about as long as the slowest of them.
+  - Asking itself takes its time, too. 16 addresses at 40 lists are up to 1,456 questions, which cost about half a second of one
+    processor, and lists that are slow are asked for their reasons a quarter of a second after the rest. So such a look takes no more
+    than twice the slowest answer where that takes a second or longer; where all answer sooner, it takes about a second.
   - An answer that proves nothing (a failure, a refusal, silence) makes a check V(unknown), never V(pass) or V(fail).
   - It runs on the host that executes the task. To see what the world sees, run it outside of the mail server, which is mostly
     the controller, with C(delegate_to=localhost).
@@ -258,9 +261,9 @@ from ansible_collections.postmaster.mail.plugins.module_utils._outcome import Ou
 from ansible_collections.postmaster.mail.plugins.module_utils._resolve import DNSPYTHON_IMPORT_ERROR, HAS_DNSPYTHON, Resolver
 from ansible_collections.postmaster.mail.plugins.module_utils._smtp import greet
 
-# A list that answers within so many seconds is asked for its reason only about what it lists. A slower one is asked
-# meanwhile, so that it costs the time of one answer and not of two. Lists limit what one resolver may ask, and a resolver
-# what may be open at once (1000 questions in BIND): so not everything is asked for its reason from the start.
+# A list that answers within so many seconds, once all of them are asked, is asked for its reason only about what it lists. A
+# slower one is asked meanwhile, so that it costs the time of one answer and not of two. Lists limit what one resolver may ask,
+# and a resolver what may be open at once (1000 questions in BIND): so not everything is asked for its reason from the start.
 PATIENCE = 0.25
 
 
@@ -287,7 +290,10 @@ async def look(
         return dict(zip(wanted, await asyncio.gather(*(greet(address, smtp_port, timeout, lifetime) for address in wanted))))
 
     try:
-        asking = asyncio.gather(ask(_rdns.first_questions(plan)), listen())
+        first = _rdns.first_questions(plan)
+        asking = asyncio.gather(ask(first), listen())
+        while resolver.sent < len(first) and not asking.done():
+            await asyncio.sleep(0.02)
         await asyncio.wait([asking], timeout=PATIENCE)
         await ask(_rdns.open_reasons(plan, answers))
         _done, greetings = await asking

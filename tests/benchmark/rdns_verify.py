@@ -5,8 +5,9 @@
 
 """rdns_verify over 16 addresses and 40 DNSBLs, against the time of one answer.
 
-A server in a process of its own answers everything after the same delay. Fails if all questions (1,456 at most) take more
-than twice as long as one.
+A server in a process of its own answers everything after the same delay, which is short, usual and long in turn. Fails if all
+questions (1,456 at most) take more than twice as long as one that takes a second or longer; below, what the questions themselves
+cost this machine, and the reasons that are asked after the answers, weigh more than the one answer, and are only printed.
 
     tests/run tests/benchmark/rdns_verify.py
 """
@@ -26,7 +27,8 @@ import lists
 from ansible_collections.postmaster.mail.plugins.module_utils import _rdns
 from ansible_collections.postmaster.mail.plugins.modules.rdns_verify import look
 
-DELAY = 2.0  # seconds: a slow list
+DELAYS = (0.2, 0.5, 1.0, 2.0)  # seconds
+HELD_FROM = 1.0
 MAX_RATIO = 2.0
 
 
@@ -40,15 +42,20 @@ def seconds(addresses: list[str], dnsbls: list[str], port: int) -> tuple[float, 
 def main() -> int:
     """Measure and print."""
     argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0]).parse_args()
-    with lists.lists_of_their_own(delay=DELAY) as port:
-        one, _answers = seconds(lists.SIXTEEN[:1], [], port)
-        everything, answers = min((seconds(lists.SIXTEEN, lists.FORTY, port) for _turn in range(3)), key=lambda result: result[0])
-    if lists.judged(answers) != lists.JUDGED:
-        sys.exit(f"benchmark: not every answer came: {lists.judged(answers)}")
-    print(f"rdns_verify, one question:                    {one:8.2f} s")
-    print(f"rdns_verify, 16 addresses, 40 lists:          {everything:8.2f} s")
-    print(f"ratio: {everything / one:.2f} (at most {MAX_RATIO:.0f})")
-    return 0 if everything <= MAX_RATIO * one else 1
+    broken = False
+    print("rdns_verify: one question, 16 addresses at 40 lists")
+    for delay in DELAYS:
+        with lists.lists_of_their_own(delay=delay) as port:
+            one, _answers = seconds(lists.SIXTEEN[:1], [], port)
+            everything, answers = min((seconds(lists.SIXTEEN, lists.FORTY, port) for _turn in range(3)), key=lambda result: result[0])
+        if lists.judged(answers) != lists.JUDGED:
+            sys.exit(f"benchmark: not every answer came: {lists.judged(answers)}")
+        held = delay >= HELD_FROM
+        broken |= held and everything > MAX_RATIO * one
+        limit = f" (at most {MAX_RATIO:.0f})" if held else ""
+        ratio = f"ratio {everything / one:.2f}{limit}"
+        print(f"answers after {delay:.1f} s: {one:5.2f} s {everything:5.2f} s, {len(answers)} questions, {ratio}")
+    return int(broken)
 
 
 if __name__ == "__main__":

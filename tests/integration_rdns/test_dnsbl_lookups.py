@@ -14,7 +14,7 @@ import pytest
 from lists import FORTY, JUDGED, PAIRS, PTRS, SIXTEEN, TESTS, V4, V6, a_list, judged, lists_of_their_own
 from server import Server
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _rdns
+from ansible_collections.postmaster.mail.plugins.module_utils import _rdns, _resolve
 from ansible_collections.postmaster.mail.plugins.modules import rdns_verify
 from ansible_collections.postmaster.mail.plugins.modules.rdns_verify import look
 
@@ -112,6 +112,14 @@ def test_lists_that_answer_soon_are_asked_for_the_reasons_of_what_they_list_only
         answers, _greetings = asyncio.run(look(_rdns.plan(SIXTEEN, dnsbls=FORTY), ["127.0.0.1"], port, 30, 30, 25))
     assert len(answers) == PTRS + TESTS + PAIRS + PAIRS // 2
     assert judged(answers) == JUDGED
+
+
+def test_that_it_takes_long_to_ask_makes_no_list_a_slow_one(monkeypatch):
+    monkeypatch.setattr(_resolve, "_PACE", 0.003)  # 16 + 160 + 640 questions take longer than a list may
+    monkeypatch.setattr(rdns_verify, "PATIENCE", 1)
+    with lists_of_their_own() as port:
+        answers, _greetings = asyncio.run(look(_rdns.plan(SIXTEEN, dnsbls=FORTY), ["127.0.0.1"], port, 30, 30, 25))
+    assert len(answers) == PTRS + TESTS + PAIRS + PAIRS // 2
 
 
 def test_a_name_that_the_ptr_record_gives_is_the_only_thing_that_waits_for_an_answer():
