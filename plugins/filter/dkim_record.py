@@ -58,7 +58,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils import _dkim
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-dkim_record = filter_of(_dkim.record, "dkim_record: ")
+dkim_record = filter_of(_dkim.record, "dkim_record: ", public_key="str", algorithm="str", flags="list", notes="str")
 
 
 class FilterModule:

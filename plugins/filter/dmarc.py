@@ -122,4 +122,6 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dmarc": filter_of(dmarc, "dmarc: ")}
+        lists = dict.fromkeys(("rua", "ruf", "failure_options"), "list")
+        words = dict.fromkeys(("policy", "subdomain_policy", "nonexistent_policy", "adkim", "aspf", "public_suffix"), "str")
+        return {"dmarc": filter_of(dmarc, "dmarc: ", testing="bool", **lists, **words)}

@@ -37,7 +37,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._records import report
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-dns_report = filter_of(report)
+dns_report = filter_of(report, records="list[dict]")
 
 
 class FilterModule:

@@ -59,4 +59,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dovecot_aliases": filter_of(dovecot_aliases)}
+        return {"dovecot_aliases": filter_of(dovecot_aliases, model="dict", syntax="str")}

@@ -38,7 +38,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import syntax
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-dovecot_syntax = filter_of(syntax)
+dovecot_syntax = filter_of(syntax, version="str", expected="str")
 
 
 class FilterModule:

@@ -54,4 +54,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"dovecot_users": filter_of(dovecot_users)}
+        return {"dovecot_users": filter_of(dovecot_users, users="dict", syntax="str")}

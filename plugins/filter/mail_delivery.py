@@ -45,7 +45,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import delivery
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-mail_delivery = filter_of(delivery)
+mail_delivery = filter_of(delivery, model="dict")
 
 
 class FilterModule:

@@ -47,7 +47,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-mail_model = filter_of(normalise, "The inventory of this mail server does not hold together: ")
+mail_model = filter_of(normalise, "The inventory of this mail server does not hold together: ", given="dict", os_family="str")
 
 
 class FilterModule:

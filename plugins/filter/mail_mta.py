@@ -37,6 +37,7 @@ _value:
 """
 
 from ansible_collections.postmaster.mail.plugins.module_utils._system import usual_mta
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def mail_mta(given, os_family):
@@ -48,4 +49,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"mail_mta": mail_mta}
+        return {"mail_mta": filter_of(mail_mta, "mail_mta: ", given="str", os_family="str")}

@@ -58,7 +58,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._records import plan
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-mail_records = filter_of(plan, "mail_records: ")
+mail_records = filter_of(plan, "mail_records: ", model="dict", keys="dict", today="str")
 
 
 class FilterModule:

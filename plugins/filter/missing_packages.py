@@ -41,7 +41,10 @@ _value:
   elements: str
 """
 
-from ansible_collections.postmaster.mail.plugins.module_utils._system import missing_packages
+from ansible_collections.postmaster.mail.plugins.module_utils import _system
+from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
+
+missing_packages = filter_of(_system.missing_packages, "missing_packages: ", wanted="list", installed="dict")
 
 
 class FilterModule:

@@ -66,4 +66,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"mta_sts": filter_of(mta_sts, "mta_sts: ")}
+        return {"mta_sts": filter_of(mta_sts, "mta_sts: ", mx="list", mode="str")}

@@ -49,7 +49,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._postfix import plan
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-postfix_plan = filter_of(plan)
+postfix_plan = filter_of(plan, given="dict")
 
 
 class FilterModule:

@@ -41,7 +41,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._resolver import plan
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-resolver_plan = filter_of(plan)
+resolver_plan = filter_of(plan, given="dict")
 
 
 class FilterModule:

@@ -45,4 +45,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"reverse_name": filter_of(reverse_name, "reverse_name: ")}
+        return {"reverse_name": filter_of(reverse_name, "reverse_name: ", address="str")}

@@ -45,7 +45,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._rspamd import plan
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-rspamd_plan = filter_of(plan)
+rspamd_plan = filter_of(plan, given="dict")
 
 
 class FilterModule:

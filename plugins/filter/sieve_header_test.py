@@ -36,7 +36,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._dovecot import header_test
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-sieve_header_test = filter_of(header_test)
+sieve_header_test = filter_of(header_test, headers="dict")
 
 
 class FilterModule:

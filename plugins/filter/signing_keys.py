@@ -61,7 +61,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils._records import signing
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-signing_keys = filter_of(signing)
+signing_keys = filter_of(signing, keys="dict", seen="list[dict]", today="str")
 
 
 class FilterModule:

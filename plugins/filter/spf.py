@@ -88,4 +88,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"spf": filter_of(spf, "spf: ")}
+        return {"spf": filter_of(spf, "spf: ", addresses="list", terms="list", all="str", existing="str", domain="str", answers="dict")}

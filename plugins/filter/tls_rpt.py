@@ -35,7 +35,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils import _tls_rpt
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-tls_rpt = filter_of(_tls_rpt.build, "tls_rpt: ")
+tls_rpt = filter_of(_tls_rpt.build, "tls_rpt: ", rua="list")
 
 
 class FilterModule:

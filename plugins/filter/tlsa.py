@@ -57,7 +57,7 @@ _value:
 from ansible_collections.postmaster.mail.plugins.module_utils import _tlsa
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-tlsa = filter_of(_tlsa.record, "tlsa: ")
+tlsa = filter_of(_tlsa.record, "tlsa: ", pem="str")
 
 
 class FilterModule:

@@ -51,4 +51,4 @@ class FilterModule:
     """Ansible's way to find the filter."""
 
     def filters(self):
-        return {"txt_strings": filter_of(txt_strings, "txt_strings: ")}
+        return {"txt_strings": filter_of(txt_strings, "txt_strings: ", value="str", quoted="bool")}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names, _txt
@@ -113,7 +113,7 @@ def record(public_key: str, algorithm: str = "rsa", flags: Sequence[str] = (), n
     if algorithm not in ALGORITHMS:
         raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
     tags.append(f"k={algorithm}")
-    if isinstance(flags, str):
+    if isinstance(flags, (str, bytes, Mapping)) or not isinstance(flags, Iterable):
         raise MailError(f"flags {flags!r} must be a list of strings")
     known = []
     for flag in flags:

@@ -77,11 +77,15 @@ def _choice(option: str, value: object, allowed: tuple[str, ...]) -> str:
     return str(value)
 
 
-def _uris(option: str, values: Iterable[str]) -> str:
-    if isinstance(values, (str, bytes, Mapping)):
+def _strings(option: str, values: Iterable[str]) -> Iterable[str]:
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
         raise MailError(f"{option} {values!r} must be a list of strings")
+    return values
+
+
+def _uris(option: str, values: Iterable[str]) -> str:
     found: list[str] = []
-    for value in values:
+    for value in _strings(option, values):
         uri = report_uri(value, option)
         if uri not in found:
             found.append(uri)
@@ -121,6 +125,8 @@ def build(
             raise MailError(f"percent {percent!r} must be a number from 0 to 100 (RFC 7489 section 6.3)")
         if percent != 100:
             tags.append(f"pct={percent}")
+    if not isinstance(testing, bool):
+        raise MailError(f"testing {testing!r} must be true or false")
     if testing:
         tags.append("t=y")
     if public_suffix is not None and _choice("public_suffix", public_suffix, ("y", "n", "u")) != "u":
@@ -132,7 +138,7 @@ def build(
         uris = _uris(tag, values)
         if uris:
             tags.append(f"{tag}={uris}")
-    options = [_choice("failure_options", value, FAILURE_OPTIONS) for value in failure_options]
+    options = [_choice("failure_options", value, FAILURE_OPTIONS) for value in _strings("failure_options", failure_options)]
     if options:
         if not any(tag.startswith("ruf=") for tag in tags):
             raise MailError(f"failure_options {options!r} mean nothing without ruf (RFC 9989 section 4.7)")

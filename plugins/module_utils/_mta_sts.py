@@ -41,7 +41,7 @@ def policy(mx: Iterable[str], mode: str = "testing", max_age: int = 604800) -> s
     :param max_age: seconds that senders remember it
     :raises MailError: a mode, host or age that is none
     """
-    if isinstance(mx, (str, bytes, Mapping)):
+    if isinstance(mx, (str, bytes, Mapping)) or not isinstance(mx, Iterable):
         raise MailError(f"mx {mx!r} must be a list of strings")
     if mode not in MODES:
         raise MailError(f"mode {mode!r} must be one of: {', '.join(MODES)} (RFC 8461 section 3.2)")

@@ -173,6 +173,23 @@ def _evaluated(terms: Iterable[Term]) -> list[Term]:
     return reached + [item for item in terms if item.is_modifier and item.name == "redirect"]
 
 
+def _known(answers: Answers) -> dict[str, dict[str, list[str]]]:
+    rule = "must map names to record types to lists of strings"
+    if not isinstance(answers, Mapping):
+        raise MailError(f"answers {answers!r} {rule}")
+    known: dict[str, dict[str, list[str]]] = {}
+    for name, kinds in answers.items():
+        if not isinstance(name, str) or not isinstance(kinds, Mapping):
+            raise MailError(f"answers {rule}, and {name!r} has {kinds!r}")
+        mine = known[name.lower().rstrip(".")] = {}
+        for kind, found in kinds.items():
+            values = isinstance(found, Sequence) and not isinstance(found, (str, bytes)) and all(isinstance(value, str) for value in found)
+            if not isinstance(kind, str) or not values:
+                raise MailError(f"answers {rule}, and {name!r} has {kind!r}: {found!r}")
+            mine[kind.upper()] = list(found)
+    return known
+
+
 def count(record: str, domain: str = "", answers: Answers | None = None) -> dict:
     """Return what a record can cost a receiver at most: ``lookups``, ``void_lookups`` and ``unknown``.
 
@@ -183,9 +200,9 @@ def count(record: str, domain: str = "", answers: Answers | None = None) -> dict
     :raises MailError: a record that is permerror whatever it costs: an include of a domain without a record or of itself,
         more than ten MX of one name
     """
-    known = {
-        name.lower().rstrip("."): {kind.upper(): list(found) for kind, found in kinds.items()} for name, kinds in (answers or {}).items()
-    }
+    if not isinstance(domain, str):
+        raise MailError(f"domain {domain!r} must be a string, not {type(domain).__name__}")
+    known = _known({} if answers is None else answers)
     unknown: list[str] = []
     # A receiver asks for A or AAAA by the family of the client, so voids are counted for both and the worse one tells.
     totals = {"lookups": 0, "A": 0, "AAAA": 0}
@@ -347,7 +364,7 @@ def build(
     :raises MailError: a term that is none, a contradiction, or more than ten look-ups (RFC 7208)
     """
     for option, value in (("addresses", addresses), ("terms", terms)):
-        if isinstance(value, (str, bytes, Mapping)):
+        if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
             raise MailError(f"{option} {value!r} must be a list of strings")
     old = parse(existing) if existing is not None else []
     given = [term(text, "terms") for text in terms]

@@ -23,7 +23,7 @@ def build(rua: Iterable[str]) -> str:
     :param rua: mail addresses or mailto: and https: URIs
     :raises MailError: none given, or one that is neither (RFC 8460 section 3)
     """
-    if isinstance(rua, (str, bytes, Mapping)):
+    if isinstance(rua, (str, bytes, Mapping)) or not isinstance(rua, Iterable):
         raise MailError(f"rua {rua!r} must be a list of strings")
     uris = list(dict.fromkeys(_dmarc.report_uri(value, "rua") for value in rua))
     if not uris:

@@ -38,6 +38,10 @@ def test_a_filter_has_its_own_name_and_documented_options(module):
     assert sorted(given) == sorted(set(documentation["options"]) - {"_input"})
     positional = [word.strip() for word in documentation.get("positional", "").split(",") if word.strip()]
     assert given[: len(positional)] == positional
+    documented = {option: f"{row['type']}[dict]" if row.get("elements") == "dict" else row["type"]
+                  for option, row in documentation["options"].items()}  # fmt: skip
+    documented[next(iter(inspect.signature(filters[name(module)]).parameters))] = documented.pop("_input")
+    assert filters[name(module)].types == {option: kind for option, kind in documented.items() if kind != "int"}
     assert yaml.safe_load(module.RETURN)
 
 
@@ -51,11 +55,33 @@ ERRORS = [
     (lambda: called("tls_rpt", []), "tls_rpt: rua must name at least one address or URI (RFC 8460 section 3)"),
     (lambda: called("tlsa", ""), "tlsa: certificate has no PEM block (RFC 7468)"),
     (lambda: called("txt_strings", 7), "txt_strings: value 7 must be a string, not int"),
+    (lambda: called("txt_strings", "x", quoted="maybe"), "txt_strings: quoted 'maybe' must be true or false"),
+    (lambda: called("dmarc", "reject", testing=[]), "dmarc: testing [] must be true or false"),
+    (lambda: called("dmarc", "reject", rua=None), "dmarc: rua must be a list, not NoneType"),
+    (lambda: called("dmarc", "reject", rua="a@example.org"), "dmarc: rua must be a list, not str"),
+    (lambda: called("dmarc", "reject", failure_options={}), "dmarc: failure_options must be a list, not dict"),
+    (lambda: called("dmarc", None), "dmarc: policy None must be a string, not NoneType"),
+    (lambda: called("spf", None), "spf: addresses must be a list, not NoneType"),
+    (lambda: called("spf", [], None), "spf: terms must be a list, not NoneType"),
+    (lambda: called("spf", [], domain=None), "spf: domain None must be a string, not NoneType"),
+    (lambda: called("spf", [], answers=["v=spf1"]), "spf: answers must be a dictionary, not list"),
+    (lambda: called("spf", [], answers={"a.org": ["v=spf1"]}),
+     "spf: answers must map names to record types to lists of strings, and 'a.org' has ['v=spf1']"),
+    (lambda: called("spf", [], answers={"a.org": {"TXT": "v=spf1"}}),
+     "spf: answers must map names to record types to lists of strings, and 'a.org' has 'TXT': 'v=spf1'"),
+    (lambda: called("dkim_record", "", flags=None), "dkim_record: flags must be a list, not NoneType"),
+    (lambda: called("mta_sts", 5), "mta_sts: mx must be a list, not int"),
+    (lambda: called("tls_rpt", None), "tls_rpt: rua must be a list, not NoneType"),
+    (lambda: called("reverse_name", 5), "reverse_name: address 5 must be a string, not int"),
+    (lambda: called("dovecot_users", ["$2b$"], "2.3"), "users must be a dictionary, not list"),
+    (lambda: called("dns_report", ["x"]), "records must be a list of dictionaries, and one of them is str"),
+    (lambda: called("missing_packages", "rspamd", {}), "missing_packages: wanted must be a list, not str"),
+    (lambda: called("mail_mta", [], "Debian"), "mail_mta: given [] must be a string, not list"),
     (lambda: called("reverse_name", "x"), "reverse_name: address 'x' is not an IPv4 or IPv6 address"),
 ]
 
 
-@pytest.mark.parametrize(("call", "text"), ERRORS, ids=[row[1].partition(":")[0] for row in ERRORS])
+@pytest.mark.parametrize(("call", "text"), ERRORS, ids=[row[1][:40] for row in ERRORS])
 def test_errors(call, text):
     with pytest.raises(AnsibleFilterError) as error:
         call()
@@ -67,6 +93,12 @@ VALUES = [
     ("['2001:db8::25', '198.51.100.25'] | postmaster.mail.spf(all='-all')", "v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 -all"),
     ("[] | postmaster.mail.spf(['redirect=example.net'], all='')", "v=spf1 redirect=example.net"),
     ("'none' | postmaster.mail.dmarc(percent=50, rua=['a@example.org'])", "v=DMARC1; p=none; pct=50; rua=mailto:a@example.org"),
+    ("'reject' | postmaster.mail.dmarc(testing='no')", "v=DMARC1; p=reject"),
+    ("'reject' | postmaster.mail.dmarc(testing='false')", "v=DMARC1; p=reject"),
+    ("'reject' | postmaster.mail.dmarc(testing='yes')", "v=DMARC1; p=reject; t=y"),
+    ("'reject' | postmaster.mail.dmarc(testing=true, percent=none)", "v=DMARC1; p=reject; t=y"),
+    ("['a@example.org'] | map('upper') | postmaster.mail.tls_rpt", "v=TLSRPTv1; rua=mailto:a@example.org"),
+    ("'a;b' | postmaster.mail.txt_strings(quoted='no')", ["a;b"]),
     ("('x' * 300) | postmaster.mail.txt_strings", ["x" * 255, "x" * 45]),
     ("'a;b' | postmaster.mail.txt_strings(quoted=true)", '"a;b"'),
     ("'198.51.100.25' | postmaster.mail.reverse_name", "25.100.51.198.in-addr.arpa"),

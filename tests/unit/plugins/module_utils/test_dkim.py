@@ -93,6 +93,7 @@ def test_parse_errors(value, text):
 REFUSED = [
     (lambda: _dkim.record(RSA1024, "dsa"), "algorithm 'dsa' must be one of: rsa, ed25519 (RFC 6376 section 3.3, RFC 8463 section 3)"),
     (lambda: _dkim.record(RSA1024, "rsa", ["z"]), "flags 'z' must be one of: y, s (RFC 6376 section 3.6.1)"),
+    (lambda: _dkim.record(RSA1024, "rsa", None), "flags None must be a list of strings"),
     (lambda: _dkim.record(RSA1024, "rsa", "y"), "flags 'y' must be a list of strings"),
     (lambda: _dkim.record(RSA512), "public_key bits 512 is below 1024: every verifier must refuse such a key (RFC 8301 section 3.2)"),
     (lambda: _dkim.record(base64.b64encode(bytes.fromhex("302a300506032b6570032100") + bytes(32)).decode()),

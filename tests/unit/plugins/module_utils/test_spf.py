@@ -114,6 +114,9 @@ def test_pyspf_lets_the_added_addresses_pass(monkeypatch, addresses, record):
 BROKEN = [
     # arguments, the whole text
     ({"addresses": ["x"]}, "addresses 'x' is not an IPv4 or IPv6 address or network"),
+    ({"addresses": None}, "addresses None must be a list of strings"),
+    ({"terms": None}, "terms None must be a list of strings"),
+    ({"domain": None}, "domain None must be a string, not NoneType"),
     ({"addresses": "198.51.100.25"}, "addresses '198.51.100.25' must be a list of strings"),
     ({"terms": ["incude:x.org"]}, "terms 'incude:x.org' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
     ({"terms": [7]}, "terms 7 must be a string, not int"),

@@ -66,6 +66,8 @@ REFUSED = [
      "max_age 31557601 must be a number of seconds from 0 to 31557600 (RFC 8461 section 3.2)"),
     (lambda: _mta_sts.policy(["a.*.example.org"]),
      "mx 'a.*.example.org' has a bad label '*': letters, digits and inner hyphens only (RFC 1123 section 2.1)"),
+    (lambda: _mta_sts.policy(None), "mx None must be a list of strings"),
+    (lambda: _tls_rpt.build(None), "rua None must be a list of strings"),
     (lambda: _mta_sts.policy("a.example.org"), "mx 'a.example.org' must be a list of strings"),
     (lambda: _mta_sts.record("mode: none"),
      "policy must be the text of an MTA-STS policy, which begins with 'version: STSv1' (RFC 8461 section 3.2)"),
