@@ -10,6 +10,7 @@ dnspython's whole message, which counts when thousands are read; signatures are 
 
 from __future__ import annotations
 
+import functools
 import struct
 from dataclasses import dataclass
 
@@ -73,6 +74,7 @@ class Reply:
         return bool(self.flags & QR) and self.id == ident and self.question == (name, rtype)
 
 
+@functools.lru_cache(maxsize=4096)
 def plain(wire: bytes) -> str:
     """Return a name in presentation form, lower case, without its final dot; the root is '.'."""
     text = rdata.name_text(wire).lower()

@@ -19,9 +19,10 @@ description:
   - If asked, it reads the greeting on port 25 and asks DNS lists whether they list the addresses.
   - All questions are under way at once, so a look takes about as long as the two slowest answers that depend on each other,
     and DNS lists about as long as the slowest of them.
-  - Asking itself takes its time, too. 16 addresses at 40 lists are up to 1,456 questions, which cost about half a second of one
-    processor, and lists that are slow are asked for their reasons a quarter of a second after the rest. So such a look takes no more
-    than twice the slowest answer where that takes a second or longer; where all answer sooner, it takes about a second.
+  - Asking itself takes its time, too. 16 addresses at 40 lists are up to 1,456 questions, which cost less than half a second of one
+    processor, and lists that are slow are asked for their reasons a quarter of a second after the rest. So, on a host that is not
+    busy with other work, such a look takes no more than twice the slowest answer where that takes a second or longer; where all
+    answer sooner, it takes about a second.
   - An answer that proves nothing (a failure, a refusal, silence) makes a check V(unknown), never V(pass) or V(fail).
   - It runs on the host that executes the task. To see what the world sees, run it outside of the mail server, which is mostly
     the controller, with C(delegate_to=localhost).
