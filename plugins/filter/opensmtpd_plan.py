@@ -16,8 +16,9 @@ options:
   _input:
     description:
       - A dictionary with C(model), as P(postmaster.mail.mail_model#filter) returns it, C(delivery), as
-        P(postmaster.mail.mail_delivery#filter) does, C(owner), the system user that delivers, C(sources), the addresses that mail
-        leaves from, and C(rdns), C(fcrdns), C(dynamic), C(static_names), C(dynamic_names), C(srs_key) and
+        P(postmaster.mail.mail_delivery#filter) does, C(owner), the system user that delivers, C(own_addresses), those that the
+        host itself has, C(usual_addresses), C(ipv4) and C(ipv6) that the system sends from, C(binds_ipv6), whether this smtpd can read an
+        IPv6 address as a source, and C(rdns), C(fcrdns), C(dynamic), C(static_names), C(dynamic_names), C(srs_key) and
         C(warn_intervals), as in the variables of the role.
     type: dict
     required: true

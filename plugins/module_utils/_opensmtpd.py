@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 #: This host itself: never judged by its name.
 _LOCAL = ("127.0.0.0/8", "::1")
+
+#: By family, an address that leaves the choice to the system.
+_ANY = {"ipv4": "0.0.0.0", "ipv6": "::"}
+_FAMILIES = {"ipv4": "inet4", "ipv6": "inet6"}
 
 #: What may become of a connection: refused at once, marked as junk, or nothing.
 DECISIONS = ("disconnect", "junk", "off")
@@ -139,6 +142,29 @@ def checks(given: Mapping[str, str], static: Sequence[str], dynamic: Sequence[st
     return found
 
 
+def sources(declared: Mapping[str, Sequence[str]], own: Sequence[str], usual: Mapping[str, str], binds_ipv6: bool) -> list[str]:
+    """Return the addresses that mail has to be bound to, of each declared family the first that the host has; none where the system
+    chooses these by itself, or where the host has none, because a router does.
+
+    smtpd asks its list for one source after the other, for all mail together, so a list of both families costs attempts in vain.
+
+    :param declared: the server's public addresses, as the model has them
+    :param own: those of the host itself
+    :param usual: by family the one that the system chooses
+    :param binds_ipv6: whether this smtpd can read an IPv6 address as a source; otherwise, where mail has to be bound, IPv6 is left out
+    """
+    found = {family: next((address for address in addresses if address in own), "") for family, addresses in declared.items() if addresses}
+    if all(address in ("", usual.get(family)) for family, address in found.items()):
+        return []
+    return [address or _ANY[family] for family, address in found.items() if family == "ipv4" or binds_ipv6]
+
+
+def families(declared: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return what follows C(mta limit) so that mail leaves over no family without a declared address: no reverse DNS would vouch for it."""
+    found = [family for family, addresses in declared.items() if addresses]
+    return [_FAMILIES[found[0]]] if len(found) == 1 else []
+
+
 def limits(slow: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """Return what follows C(mta limit) for destinations that want to be sent to slowly.
 
@@ -177,7 +203,8 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that OpenSMTPD's configuration is printed from.
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
-        C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(sources), the addresses that mail leaves from
+        C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has, C(usual_addresses), by family
+        the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
     :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
         strings), C(checks), C(limits) and C(warnings)
     :raises MailError: a value that breaks a rule
@@ -192,8 +219,14 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "trusted": [f'"{network}"' for network in (*_LOCAL, *given["model"]["filter"]["trusted"])],
         "static": static,
         "dynamic": dynamic,
-        "sources": [f'"{ipaddress.ip_address(address)}"' for address in given.get("sources") or ()],
+        "sources": [
+            f'"{address}"'
+            for address in sources(
+                given["model"]["addresses"], given.get("own_addresses") or (), given.get("usual_addresses") or {}, given.get("binds_ipv6", True)
+            )
+        ],
         "checks": checks(given, static, dynamic),
-        "limits": limits(given["model"]["slow_destinations"]),
+        # First the one for all: those for a domain begin as a copy of it.
+        "limits": families(given["model"]["addresses"]) + limits(given["model"]["slow_destinations"]),
         "warnings": warnings(given.get("warn_intervals") or ()),
     }

@@ -172,6 +172,41 @@ def test_slow_destinations_send_one_after_another_where_there_is_a_delay():
 
 
 @pytest.mark.parametrize(
+    ("ipv4", "ipv6", "found", "without_ipv6"),
+    [
+        (["198.51.100.9"], ["2001:db8::25"], [], []),
+        (["198.51.100.9"], [], [], []),
+        ([], ["2001:db8::25"], [], []),
+        ([], [], [], []),
+        # Behind NAT, where nothing of 198.51.100.25 is the host's, also with native IPv6.
+        (["198.51.100.25"], ["2001:db8::25"], [], []),
+        (["198.51.100.25"], [], [], []),
+        # The system would choose another one.
+        (["198.51.100.10"], ["2001:db8::25"], ["198.51.100.10", "2001:db8::25"], ["198.51.100.10"]),
+        (["198.51.100.9"], ["2001:db8::26"], ["198.51.100.9", "2001:db8::26"], ["198.51.100.9"]),
+        (["198.51.100.25"], ["2001:db8::26"], ["0.0.0.0", "2001:db8::26"], ["0.0.0.0"]),
+        (["198.51.100.10"], ["2001:db8::1"], ["198.51.100.10", "::"], ["198.51.100.10"]),
+        (["198.51.100.10", "198.51.100.9"], [], ["198.51.100.10"], ["198.51.100.10"]),
+        ([], ["2001:db8::26"], ["2001:db8::26"], []),
+    ],
+)
+def test_mail_leaves_from_declared_addresses_also_behind_nat(ipv4, ipv6, found, without_ipv6):
+    declared = {"ipv4": ipv4, "ipv6": ipv6}
+    own = ["198.51.100.9", "198.51.100.10", "2001:db8::25", "2001:db8::26"]
+    usual = {"ipv4": "198.51.100.9", "ipv6": "2001:db8::25"}
+    assert _opensmtpd.sources(declared, own, usual, True) == found
+    assert _opensmtpd.sources(declared, own, usual, False) == without_ipv6
+
+
+@pytest.mark.parametrize(
+    ("ipv4", "ipv6", "found"),
+    [(["198.51.100.25"], ["2001:db8::25"], []), (["198.51.100.25"], [], ["inet4"]), ([], ["2001:db8::25"], ["inet6"]), ([], [], [])],
+)
+def test_mail_leaves_over_declared_families_only(ipv4, ipv6, found):
+    assert _opensmtpd.families({"ipv4": ipv4, "ipv6": ipv6}) == found
+
+
+@pytest.mark.parametrize(
     ("given", "written"),
     # smtpd has no word for never, and 4 hours of its own where nothing is said: 68 years are the most that it can count.
     [([], ["24855d"]), (["4h"], ["4h"]), (["90s", "30m", "4h", "2d"], ["90s", "30m", "4h", "2d"])],
@@ -199,19 +234,20 @@ def test_times_that_smtpd_would_not_read_are_refused(given, text):
 
 
 def test_plan():
-    made = model(filter={"trusted": ["2001:db8::/32"]})
+    made = model(filter={"trusted": ["2001:db8::/32"]}, addresses=["198.51.100.9"])
     found = _opensmtpd.plan(
         {
             "model": made, "delivery": delivery(made), "owner": "vmail", **CHECKS,
-            "static_names": ["^mail"], "dynamic_names": ["dsl"], "sources": ["198.51.100.25", "2001:DB8::25"],
+            "static_names": ["^mail"], "dynamic_names": ["dsl"], "own_addresses": ["10.0.0.5", "198.51.100.9"],
+            "usual_addresses": {"ipv4": "10.0.0.5", "ipv6": ""}, "binds_ipv6": False,
         }
     )
     assert set(found["files"]) == {"aliases", "credentials", "domains", "logins", "recipients"}
     assert found["trusted"] == ['"127.0.0.0/8"', '"::1"', '"2001:db8::/32"']
-    assert found["sources"] == ['"198.51.100.25"', '"2001:db8::25"']
+    assert found["sources"] == ['"198.51.100.9"']
     assert (found["static"], found["dynamic"]) == (['"(?i)^mail"'], ['"(?i)dsl"'])
     assert [check["name"] for check in found["checks"]] == ["trusted", "rdns", "fcrdns", "static", "dynamic"]
-    assert found["limits"] == []
+    assert found["limits"] == ["inet4"]
 
 
 @pytest.mark.parametrize("key", ["short", 'quotation"marks"in-it', "back\\slash-and-more"])
