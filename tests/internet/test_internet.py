@@ -174,6 +174,10 @@ def test_dnsbl_of_names() -> None:
     assert [resolve(f"{name}.dbl.test", "A") for name in ("test", "invalid")] == [["127.0.0.2"], []]
 
 
+def test_one_client_has_a_score() -> None:
+    assert [resolve(zones.reversed_in(ipv4(number), "score.senderscore.com"), "A") for number in (11, 5)] == [["127.0.4.45"], []]
+
+
 def test_broken_dnsbl_answers_everything_with_an_error() -> None:
     for address in ("127.0.0.1", "127.0.0.2", "2001:db8::1"):
         assert resolve(zones.reversed_in(address, "broken-dnsbl.test"), "A") == ["127.255.255.254"]

@@ -48,7 +48,8 @@ class Lab(Server):
 
     C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like, C(mta)
     is how its queue is seen, C(further_ports) are open beside those of mail and SSH, all from cells.py; C(bigmail) is a mailbox at
-    the strict receiver; C(quota) is that of the last account, in bytes.
+    the strict receiver; C(quota) is that of the last account, in bytes; C(score) the Senderscore that clients
+    need.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
@@ -60,6 +61,7 @@ class Lab(Server):
     slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     receiver: list[str] = dataclasses.field(default_factory=list)
     quota: int = 0
+    score: int = 0
     guesser: str = ""
     update: Callable[..., None] | None = None
     playbook: Callable[..., dict[str, Any]] | None = None
@@ -570,7 +572,8 @@ def sieve_redirect(lab: Lab) -> str:
 @book.promise("client-names")
 def client_names(lab: Lab) -> str:
     """A client without a name in reverse DNS is deferred; mail from one whose name leads to another address goes to Junk, and so does
-    mail from one with a name as providers give it to every line."""
+    mail from one with a name as providers give it to every line. Where the score of a client's address counts, a bad one does the same,
+    though it be called like a mail server."""
     if not lab.mta.judges_names:
         raise NotAsked("this MTA leaves names to the filter's score")
     user, nameless = lab.account()[0], "198.51.100.6"
@@ -581,7 +584,8 @@ def client_names(lab: Lab) -> str:
     # The greeting has no SPF record, so that the filter finds little against the message, and the client's name alone makes it junk.
     found = []
     for client, greeting, folder in (("198.51.100.5", "ns.test", "INBOX"), ("198.51.100.7", "liar.client.test", "Junk"),
-                                     ("198.51.100.9", "198-51-100-9.dyn.client.test", "Junk")):
+                                     ("198.51.100.9", "198-51-100-9.dyn.client.test", "Junk"),
+                                     ("198.51.100.11", "mail.client.test", "Junk" if lab.score > 45 else "INBOX")):
         message = lab.message("x@ns.test", user)
         for attempt in (1, 2):
             with dataclasses.replace(lab, helo=greeting).smtp(source=client) as session:

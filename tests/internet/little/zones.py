@@ -18,6 +18,7 @@ TTL = 10  # short: tests change records and look again
 REVERSE4 = ".".join(reversed(PREFIX4.rstrip(".").split("."))) + ".in-addr.arpa"
 REVERSE6 = ipaddress.ip_address(PREFIX6).reverse_pointer[32:]
 LISTED = 8  # the client that dnsbl.test lists
+SCORED = 11  # the client with a score
 # The rules of RFC 5782 section 5: an entry that is always there; ::1 and 127.0.0.1 never are.
 _DNSBL_TEST = ("127.0.0.2", "::ffff:7f00:2")
 
@@ -49,7 +50,7 @@ def build(inventory: Inventory, delegation_signers: dict[str, str], texts: dict[
     :param tlsa: rdata of the receiver's TLSA record
     """
     zones: Zones = {"": [], "org": [], "net": [], "test": [], "bigmail.test": [], "client.test": [],
-                    "dnsbl.test": [], "dbl.test": [], "broken-dnsbl.test": [], REVERSE4: [], REVERSE6: []}
+                    "dnsbl.test": [], "dbl.test": [], "broken-dnsbl.test": [], "score.senderscore.com": [], REVERSE4: [], REVERSE6: []}
     for zone in inventory.user_zones:
         zones.setdefault(zone, [])
 
@@ -104,6 +105,8 @@ def build(inventory: Inventory, delegation_signers: dict[str, str], texts: dict[
     # A list that answers like this wants no queries from here; nobody is listed by it.
     add("*.broken-dnsbl.test", "A", "127.255.255.254")
     add("*.broken-dnsbl.test", "TXT", _text("error: query refused, open resolver"))
+
+    add(reversed_in(ipv4(SCORED), "score.senderscore.com"), "A", "127.0.4.45")
 
     for zone in zones:
         zones[zone].append((zone, "NS", SERVER + "."))

@@ -29,6 +29,8 @@ JUNK = b"X-Spam: Yes"
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
 REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
+# Not at connect: a name that does not count as dynamic ends that phase for all later filters.
+SCORED = ("helo", "ehlo")
 
 
 @dataclasses.dataclass
@@ -358,7 +360,7 @@ class Filter:
             self.result(key, token, "reject|" + TOO_BIG)
         elif phase == "rcpt-to" and self.options.quota:
             self.later(self.quota, key, session, token, b"|".join(values).decode("utf-8", "surrogateescape"))
-        elif phase == "connect" and session.port == "25" and re.fullmatch(r"[0-9.]+", session.address):
+        elif phase in SCORED and session.port == "25" and not session.helo and re.fullmatch(r"[0-9.]+", session.address):
             self.later(self.score, key, session, token)
         elif phase == "commit":
             self.result(key, token, session.answer)
@@ -378,7 +380,7 @@ class Filter:
         for line in source:
             if line == b"config|ready\n":
                 break
-        requests = (*REQUESTS, "connect") if self.options.senderscore else REQUESTS
+        requests = (*REQUESTS, *SCORED) if self.options.senderscore else REQUESTS
         register = [f"register|report|smtp-in|{name}" for name in REPORTS] + [f"register|filter|smtp-in|{name}" for name in requests]
         self.say(*[line.encode() for line in register], b"register|ready")
         for line in source:
