@@ -13,6 +13,9 @@ from typing import Any
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._model import HOST_NAMES, ROLE_NAMES
 
+#: How many days a bounce of forwarded mail may take to come back. PostSRSd has no option for it.
+SRS_DAYS = 21
+
 
 def srs_key(value: str, option: str) -> str:
     """Return a secret of the Sender Rewriting Scheme that every MTA here can read from its file.

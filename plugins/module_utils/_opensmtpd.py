@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._delivery import srs_key
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: This host itself: never judged by its name.
@@ -206,7 +206,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has, C(usual_addresses), by family
         the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
     :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
-        strings), C(checks), C(limits) and C(warnings)
+        strings), C(checks), C(limits), C(srs_days) and C(warnings)
     :raises MailError: a value that breaks a rule
     """
     if given.get("srs_key"):
@@ -228,5 +228,6 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "checks": checks(given, static, dynamic),
         # First the one for all: those for a domain begin as a copy of it.
         "limits": families(given["model"]["addresses"]) + limits(given["model"]["slow_destinations"]),
+        "srs_days": SRS_DAYS,
         "warnings": warnings(given.get("warn_intervals") or ()),
     }

@@ -6,7 +6,10 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import hashlib
+import hmac
 import json
 from collections.abc import Callable, Iterator
 
@@ -40,6 +43,7 @@ def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
 class Mta:
     """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now.
 
+    C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to.
     C(judges_names) is whether it judges clients by their names itself, before the filter weighs them.
     """
 
@@ -47,12 +51,27 @@ class Mta:
     read: Callable[[str], Iterator[Waiting]]
     remove: str
     flush: str
+    srs_hash: Callable[[str, str, str, str, str], str]
     judges_names: bool = False
 
 
+def _short(digest: bytes) -> str:
+    return base64.b64encode(digest).decode()[:4]
+
+
+def postfix_srs_hash(key: str, stamp: str, domain: str, local: str, _back: str) -> str:
+    """Return the hash of libsrs2, which PostSRSd uses."""
+    return _short(hmac.digest(key.encode(), f"{stamp}{domain}{local}".lower().encode(), "sha1"))
+
+
+def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str) -> str:
+    """Return the hash of smtpd's own scheme (srs.c)."""
+    return _short(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest())
+
+
 MTAS = {
-    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f"),
-    "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", True),
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", postfix_srs_hash),
+    "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash, True),
 }
 
 #: What a machine may seem to keep that is too slow to break it.
@@ -120,6 +139,10 @@ _OPENSMTPD_LATER = """sed -i "s/^ctime: .*/ctime: $(($(date +%s) - 86400))/" /va
 _OPENSMTPD_UP = "until smtpctl show stats > /dev/null 2>&1; do sleep 0.2; done"
 
 
+# The secret of forwarded mail's senders, out of a line like: srs key "..."
+_SMTPD_SRS_KEY = "cut -s -d '\"' -f 2 "
+
+
 def _a_day_later(mta: str, stop: str, start: str) -> str:
     return {"postfix": _POSTFIX_LATER, "opensmtpd": f"{stop} && {_OPENSMTPD_LATER} && {start} && {_OPENSMTPD_UP}"}[mta]
 
@@ -133,6 +156,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             "learned": f"{ask} {_LEARNED}",
             "greylist_later": f"{ask} {_LATER}",
             "a_day_later": _a_day_later(mta, f"rcctl stop {service}", f"rcctl start {service}"),
+            "srs_key": {"postfix": "cat /etc/mail/postfix.srs.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/mail/smtpd.srs.conf"}[mta],
             "restart_store": "rcctl restart redis",
             "stop_filter": "rcctl stop rspamd",
             "start_filter": "rcctl start rspamd",
@@ -151,6 +175,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "learned": f"{ask} {_LEARNED}",
         "greylist_later": f"{ask} {_LATER}",
         "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
+        "srs_key": {"postfix": "cat /etc/postsrsd.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/smtpd.srs.conf"}[mta],
         "restart_store": f"systemctl restart {backend}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",

@@ -514,15 +514,21 @@ def forwarding(lab: Lab) -> str:
     return f"{foreign} became {sender}, and stayed {kept} here"
 
 
+def sender_of_ours(lab: Lab) -> str:
+    """Let a message be forwarded, and return the sender that it arrives with."""
+    foreign = lab.bigmail["user"]
+    message = lab.message(foreign, alias_to(lab, foreign))
+    elsewhere(lab).submit(message)
+    return returns_to(lab.at_bigmail(message["Message-ID"], within=60))
+
+
 @book.promise("forwarding-bounces")
 def forwarding_bounces(lab: Lab) -> str:
     """A bounce of forwarded mail finds its way to whom the mail was from, whether made here or elsewhere; an address to come back to
     that is made up, or changed, is refused."""
     origin, foreign = elsewhere(lab), lab.bigmail["user"]
-    away, gone = alias_to(lab, foreign), alias_to(lab, "nobody@" + foreign.partition("@")[2])
-    message = lab.message(foreign, away)
-    origin.submit(message)
-    sender = returns_to(lab.at_bigmail(message["Message-ID"], within=60))
+    gone = alias_to(lab, "nobody@" + foreign.partition("@")[2])
+    sender = sender_of_ours(lab)
     bounce = lab.message("mailer-daemon@ns.test", sender)
     lab.deliver(bounce, sender, sender="")
     lab.at_bigmail(bounce["Message-ID"], within=60)
@@ -544,6 +550,34 @@ def forwarding_bounces(lab: Lab) -> str:
             if code not in (550, 553):  # that there is no such mailbox, or can be none
                 raise Broken(f"<{attempt}@{domain}> from <{reverse_path}> was answered with {code} {reply}")
     return f"to {sender}, and about {gone} to {foreign}; made up: {code} {reply}"
+
+
+@book.promise("forwarding-lifetime")
+def forwarding_lifetime(lab: Lab) -> str:
+    """A bounce of forwarded mail may take three weeks: the address to come back to works for that long, and no longer."""
+    sender = sender_of_ours(lab)
+    local, _at, domain = sender.partition("@")
+    _tag, _hash, stamp, origin, user = local.split("=", 4)
+    key = lab.run(lab.commands["srs_key"]).strip()
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
+    today = digits.index(stamp[0]) * 32 + digits.index(stamp[1])
+
+    def made(days: int) -> str:
+        """Return the address as it would be, had it been made so many days ago."""
+        day = (today - days) % 1024
+        then = digits[day // 32] + digits[day % 32]
+        return f"SRS0={lab.mta.srs_hash(key, then, origin, user, domain)}={then}={origin}={user}@{domain}"
+
+    if made(0) != sender:
+        raise Broken(f"the server made {sender}, and the judge {made(0)}")
+    said = []
+    for days, codes in ((20, [250]), (22, [550, 553])):  # and not 21, which may end between the two
+        with lab.smtp() as session:
+            code, reply = session.envelope("", made(days))
+        if code not in codes:
+            raise Broken(f"after {days} days {made(days)} was answered with {code} {reply}")
+        said.append(f"after {days} days: {code} {reply}")
+    return "; ".join(said)
 
 
 @book.promise("sieve-redirect")

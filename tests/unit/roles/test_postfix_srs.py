@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from program import load
 
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS
+
 PROGRAM = Path(__file__).resolve().parents[3] / "roles/postfix/templates/etc/postfix/_srs.py"
 DOMAIN, SECRET = "mail.example.org", b"correct-horse-battery"
 NOW, DAY = 1795858232, 86400
@@ -56,6 +58,7 @@ def test_these_stay(sender):
 
 @pytest.mark.parametrize(("days", "works"), [(0, True), (21, True), (22, False), (200, False), (1023, False), (-1, False)])
 def test_a_bounce_may_take_three_weeks(days, works):
+    assert SRS.LIFE == SRS_DAYS
     for moment in (NOW, 1024 * DAY * 20 + 3):  # the second day is the fourth of its period
         made = at(moment).forward("a@x.test")
         assert (at(moment + days * DAY).reverse(made) == "a@x.test") is works
