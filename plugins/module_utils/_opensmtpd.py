@@ -203,8 +203,8 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that OpenSMTPD's configuration is printed from.
 
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
-        C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has, C(usual_addresses), by family
-        the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
+        C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has,
+        C(usual_addresses), by family the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
     :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
         strings), C(checks), C(limits), C(srs_days) and C(warnings)
     :raises MailError: a value that breaks a rule
@@ -213,21 +213,18 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         srs_key(given["srs_key"], "opensmtpd_srs_key")
     dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
     static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
+    addresses = given["model"]["addresses"]
+    bound = sources(addresses, given.get("own_addresses") or (), given.get("usual_addresses") or {}, given.get("binds_ipv6", True))
     return {
         "files": files(given["model"], given["delivery"], given["owner"]),
         "own": [f'"@{domain}"' for domain in sorted({*given["delivery"]["domains"], given["model"]["fqdn"]})],
         "trusted": [f'"{network}"' for network in (*_LOCAL, *given["model"]["filter"]["trusted"])],
         "static": static,
         "dynamic": dynamic,
-        "sources": [
-            f'"{address}"'
-            for address in sources(
-                given["model"]["addresses"], given.get("own_addresses") or (), given.get("usual_addresses") or {}, given.get("binds_ipv6", True)
-            )
-        ],
+        "sources": [f'"{address}"' for address in bound],
         "checks": checks(given, static, dynamic),
         # First the one for all: those for a domain begin as a copy of it.
-        "limits": families(given["model"]["addresses"]) + limits(given["model"]["slow_destinations"]),
+        "limits": families(addresses) + limits(given["model"]["slow_destinations"]),
         "srs_days": SRS_DAYS,
         "warnings": warnings(given.get("warn_intervals") or ()),
     }

@@ -44,7 +44,8 @@ class Mta:
     """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now.
 
     C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to.
-    C(judges_names) is whether it judges clients by their names itself, before the filter weighs them.
+    C(judges_names) is whether it judges clients by their names itself, before the filter weighs them; C(srs_at_alias), whether forwarded
+    mail comes back to the domain of its alias, whichever that is.
     """
 
     list: str
@@ -53,6 +54,7 @@ class Mta:
     flush: str
     srs_hash: Callable[[str, str, str, str, str], str]
     judges_names: bool = False
+    srs_at_alias: bool = False
 
 
 def _short(digest: bytes) -> str:
@@ -71,7 +73,8 @@ def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str)
 
 MTAS = {
     "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", postfix_srs_hash),
-    "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash, True),
+    "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
+                     judges_names=True, srs_at_alias=True),
 }
 
 #: What a machine may seem to keep that is too slow to break it.

@@ -525,7 +525,7 @@ def sender_of_ours(lab: Lab) -> str:
 @book.promise("forwarding-bounces")
 def forwarding_bounces(lab: Lab) -> str:
     """A bounce of forwarded mail finds its way to whom the mail was from, whether made here or elsewhere; an address to come back to
-    that is made up, or changed, is refused."""
+    that is made up, or changed, is refused, also where a catch-all takes the rest."""
     origin, foreign = elsewhere(lab), lab.bigmail["user"]
     gone = alias_to(lab, "nobody@" + foreign.partition("@")[2])
     sender = sender_of_ours(lab)
@@ -542,13 +542,14 @@ def forwarding_bounces(lab: Lab) -> str:
     changed = "=".join([parts[0], ("B" if parts[1][0] == "A" else "A") + parts[1][1:], *parts[2:]])
     older = "=".join([*parts[:2], ("B" if parts[2][0] == "A" else "A") + parts[2][1:], *parts[3:]])
     other = "=".join([*parts[:-1], f"somebody-{secrets.token_hex(3)}"])
+    where = (domain, *(lab.catch_all if lab.mta.srs_at_alias else ()))
     for attempt in (changed, older, other, f"SRS0=AAAA=AA=bigmail.test={foreign.partition('@')[0]}", f"SRS1=AAAA=bigmail.test={local[4:]}",
                     f"SRS0={foreign.replace('@', '=')}", "SRS0="):
-        for reverse_path in ("", f"outside@{lab.helo}"):
+        for reverse_path, back in itertools.product(("", f"outside@{lab.helo}"), where):
             with lab.smtp() as session:
-                code, reply = session.envelope(reverse_path, f"{attempt}@{domain}")
+                code, reply = session.envelope(reverse_path, f"{attempt}@{back}")
             if code not in (550, 553):  # that there is no such mailbox, or can be none
-                raise Broken(f"<{attempt}@{domain}> from <{reverse_path}> was answered with {code} {reply}")
+                raise Broken(f"<{attempt}@{back}> from <{reverse_path}> was answered with {code} {reply}")
     return f"to {sender}, and about {gone} to {foreign}; made up: {code} {reply}"
 
 

@@ -357,7 +357,7 @@ def test_an_error_of_senderscore_is_not_a_bad_score(answer, score):
 
 
 def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100.25:25"):
-    """Let a client connect and greet, with a resolver that gives this answer; return what smtpd is told, and what the resolver was asked."""
+    """Let a client greet, with a resolver that gives this answer; return what smtpd is told, and what the resolver was asked."""
     asked, out = [], io.BytesIO()
 
     def resolve(name):
