@@ -365,13 +365,20 @@ def gtube(server: Server) -> str:
 
 @book.promise("envelope-sender")
 def envelope_sender(server: Server) -> str:
-    """A user cannot send from another's address in the envelope."""
+    """A user cannot send from another's address in the envelope, however it is written."""
     user, password = server.account()
     other = f"postmaster-of-others@{server.domains[0]}" if len(server.accounts) < 2 else server.account(1)[0]
-    with server.smtp(587, "starttls") as session:
-        session.login(user, password)
-        accepted(*session.envelope(user, user), f"{user} sending as itself")
-        return refused(*session.envelope(other, user), f"{user} sending as {other}")
+    for port, tls in ((587, "starttls"), (465, "wrapped")):
+        with server.smtp(port, tls) as session:
+            session.login(user, password)
+            for sender in (user, user.upper(), user.replace("@", "+shop@")):
+                accepted(*session.envelope(sender, user), f"{user} sending as {sender}")
+        for sender in (other, other.upper(), other.replace("@", "+shop@"), f"@{server.fqdn}:{other}", f"{user}:{other}", server.foreign,
+                       f"@{user.partition('@')[2]}", user.partition("@")[0]):
+            with server.smtp(port, tls) as session:
+                session.login(user, password)
+                evidence = refused(*session.envelope(sender, user), f"{user} sending as {sender}")
+    return evidence
 
 
 @book.promise("header-sender")
@@ -384,6 +391,23 @@ def header_sender(server: Server) -> str:
         for claimed in (f"{user}, {other}", f"{user.replace('@', '+x@')}, {other}", other):
             message = server.message(user, user, From=claimed)
             evidence = refused(*session.send(user, [user], message.as_bytes()), f"{user} sending with From: {claimed}")
+    return evidence
+
+
+@book.promise("read-receipt")
+def read_receipt(server: Server) -> str:
+    """A user's read receipt, which has the null sender (RFC 8098 section 3), is taken and keeps that, but none with another's address in
+    From."""
+    user, password = server.account()
+    other, _password = server.account(1)
+    receipt, forged = server.message(user, user), server.message(user, user, From=other)
+    with server.smtp(587, "starttls") as session:
+        session.login(user, password)
+        accepted(*session.send("", [user], receipt.as_bytes()), f"a read receipt of {user}")
+        evidence = refused(*session.send("", [user], forged.as_bytes()), f"a read receipt of {user} with From: {other}")
+    returns_to = server.find(receipt["Message-ID"])["Return-Path"]
+    if str(returns_to).strip() != "<>":
+        raise Broken(f"the read receipt came from {returns_to}")
     return evidence
 
 

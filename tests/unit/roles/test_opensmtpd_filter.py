@@ -290,6 +290,62 @@ def test_a_message_that_announces_too_much_is_refused_before_it_is_sent(start, c
 
 
 @pytest.mark.parametrize(
+    ("user", "sender", "taken"),
+    [
+        ("me@example.org", "me@example.org", True),
+        ("Me@example.org", "ME@Example.org", True),
+        ("me@example.org", "me+shop@example.org", True),
+        ("me@example.org", "sales@example.org", True),
+        ("me@example.org", "fixed+tag@example.org", True),
+        ("me@example.org", "postmaster", True),  # the server's own name completes it
+        ("me@example.org", "", True),  # RFC 8098 section 3
+        ("me@example.org", "fixed@example.org", False),
+        ("me@example.org", "fixed+other@example.org", False),
+        ("me@example.org", "you@example.org", False),
+        ("me@example.org", "you+me@example.org", False),
+        ("me@example.org", "me@example.org:you@example.org", False),
+        ("me@example.org", "@example.org:you@example.org", False),
+        ("me@example.org", "me+:you@example.org", False),
+        ("me@example.org", ":me@example.org", False),
+        ("me@example.org", "example.org", False),
+        ("me@example.org", "@example.org", False),
+        ("me@example.org", "me@example.org.", False),
+        ("me@example.org", "me@example.org,", False),
+        ("me@example.org", " ", False),
+        ("me", "me@example.org", False),
+        ("nobody@example.org", "me@example.org", False),
+        ("nobody@example.org", "you@example.org, me@example.org", False),
+        ("you@example.org", "you@example.org", True),
+        ("you@example.org", "me@example.org", False),
+        ("", "anybody@client.test", True),  # of port 25, where nobody logs in
+    ],
+)
+def test_who_has_logged_in_sends_from_own_addresses_or_the_null_sender(start, tmp_path, user, sender, taken):
+    logins = tmp_path / "logins"
+    logins.write_text(
+        "me@example.org fixed+tag@example.org, me@example.org, postmaster@mail.example.org, sales@example.org\n"
+        "you@example.org you@example.org\n"
+    )
+    smtpd = start("--logins", str(logins))
+    smtpd.connect()
+    if user:
+        smtpd.report("link-auth", "pass", user)
+    assert smtpd.result("mail-from", sender) == ("proceed" if taken else "reject|553 5.7.1 The sender address is not yours")
+
+
+def test_what_a_user_may_send_from_is_read_anew_and_nothing_without_it(start, tmp_path):
+    logins = tmp_path / "logins"
+    smtpd = start("--logins", str(logins))
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.result("mail-from", "me@example.org") == "reject|451 4.7.1 Service unavailable - try again later"
+    logins.write_text("me@example.org me@example.org\n")
+    assert smtpd.result("mail-from", "me@example.org") == "proceed"
+    smtpd.report("link-auth", "fail", "you@example.org")
+    assert smtpd.result("mail-from", "you@example.org") == "reject|553 5.7.1 The sender address is not yours"
+
+
+@pytest.mark.parametrize(
     "action, answer",
     [
         ("DUNNO", "proceed"),
@@ -367,7 +423,7 @@ def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100
         return answer
 
     monkeypatch.setattr(FILTER.socket, "gethostbyname", resolve)
-    options = argparse.Namespace(senderscore=50, rspamd="", quota="", max_size=0, timeout=1, patience=1)
+    options = argparse.Namespace(senderscore=50, rspamd="", quota="", logins="", max_size=0, timeout=1, patience=1)
     found = FILTER.Filter(options, out)
     found.line(f"report|0.7|1576146008.006099|smtp-in|link-connect|{SESSION}|client.test|pass|{source}|{target}".encode())
     found.line(f"filter|0.7|1576146008.006099|smtp-in|ehlo|{SESSION}|{TOKEN}|client.test".encode())

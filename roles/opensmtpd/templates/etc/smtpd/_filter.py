@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A filter of OpenSMTPD, see smtpd-filters(7): Rspamd judges every message, Dovecot is asked for quotas, SIZE is respected.
+"""A filter of OpenSMTPD, see smtpd-filters(7): Rspamd judges every message, Dovecot is asked for quotas, SIZE is respected, and who has
+logged in sends from own addresses.
 
 While Rspamd is away, or answers with anything but a verdict, mail is deferred. A failed login is logged with its address.
 Clients with a bad Senderscore are junk, where that is asked for; an error of the service says nothing about a client.
@@ -25,6 +26,7 @@ import time
 
 DEFERRED = "451 4.7.1 Service unavailable - try again later"
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
+NOT_OWNED = "553 5.7.1 The sender address is not yours"
 JUNK = b"X-Spam: Yes"
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
@@ -210,6 +212,19 @@ def ask_quota(path: str, session: Session, recipient: str, timeout: float = 5) -
     return "reject|" + reply(found[1][:3], found[1]) if found else "proceed"
 
 
+def owned(path: str, user: str, sender: str) -> bool:
+    """Tell whether a user may send from an address, with whatever follows a plus sign in it, by the table of logins."""
+    if ":" in sender:  # smtpd takes what is before it for a route, and drops that
+        return False
+    sender = sender.lower()
+    with open(path, encoding="utf-8") as table:
+        for line in table:
+            login, _space, addresses = line.strip().partition(" ")
+            if login == user.lower():
+                return not {sender, re.sub(r"\+[^@]*", "", sender)}.isdisjoint(addresses.split(", "))
+    return False
+
+
 def senderscore(answer: str) -> int | None:
     """Return the score in an answer of score.senderscore.com, or None: 127.255.255.255 is its word for "not registered"."""
     found = re.fullmatch(r"127\.0\.4\.(\d{1,3})", answer)
@@ -300,6 +315,18 @@ class Filter:
         finally:
             self.result(key, token, answer)
 
+    def sender(self, session: Session, address: str) -> str:
+        """Return what to do with a sender. smtpd's own C(senders) refuses the null sender, which read receipts have (RFC 8098)."""
+        if self.options.max_size and session.size > self.options.max_size:
+            return "reject|" + TOO_BIG
+        try:
+            if self.options.logins and session.user and address and not owned(self.options.logins, session.user, session.complete(address)):
+                return "reject|" + NOT_OWNED
+        except (OSError, ValueError) as exc:
+            print(f"a message of {session.user!r} is deferred: {exc}", file=sys.stderr, flush=True)
+            return "reject|" + DEFERRED
+        return "proceed"
+
     def score(self, key: str, session: Session, token: str) -> None:
         answer = "proceed"
         try:
@@ -356,8 +383,8 @@ class Filter:
                 self.later(self.scan, key, session, token)
             else:
                 session.content.write((line[1:] if line[:1] == b"." else line) + b"\n")
-        elif phase == "mail-from" and self.options.max_size and session.size > self.options.max_size:
-            self.result(key, token, "reject|" + TOO_BIG)
+        elif phase == "mail-from":
+            self.result(key, token, self.sender(session, b"|".join(values).decode("utf-8", "surrogateescape")))
         elif phase == "rcpt-to" and self.options.quota:
             self.later(self.quota, key, session, token, b"|".join(values).decode("utf-8", "surrogateescape"))
         elif phase in SCORED and session.port == "25" and not session.helo and re.fullmatch(r"[0-9.]+", session.address):
@@ -395,6 +422,7 @@ def main() -> int:
     parser.add_argument("--rspamd", default="", help="host:port of Rspamd's HTTP interface; empty: no message is judged")
     parser.add_argument("--timeout", type=float, default=90, help="seconds that a verdict may take")
     parser.add_argument("--patience", type=float, default=30, help="seconds that this host's own mail waits for a verdict")
+    parser.add_argument("--logins", default="", help="file with the addresses that each user may send from; empty: any")
     parser.add_argument("--quota", default="", help="socket of the policy service that knows quotas")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
