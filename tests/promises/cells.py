@@ -86,6 +86,8 @@ _CANNOT: dict[str, dict[str, str]] = {
     "opensmtpd": {
         "dane": "OpenSMTPD knows no TLSA records (RFC 7672). It encrypts whenever the other side offers it, without checking the "
         "certificate; a smarthost of one's own is checked.",
+        "own-mail-waits": "smtpd's sendmail hands a message over at once or not at all: what is refused, for now or for good, it leaves in "
+        "dead.letter and reports as lost. What the host's own programs send waits 30 s for a filter that restarts, then leaves as it is.",
         "slow-provider": "smtpd counts connections for each domain and for each host, and has no word for several domains together. The "
         "role gives each of a provider's domains the provider's limits, and each of their hosts: domains that share their hosts share the "
         "limits.",

@@ -963,6 +963,22 @@ def filter_down(lab: Lab) -> str:
     return f"{code} {reply}"
 
 
+@book.promise("own-mail-waits")
+def own_mail_waits(lab: Lab) -> str:
+    """What a program on the host sends while the filter is away waits for it, and leaves signed."""
+    user, recipient = lab.account()[0], lab.bigmail["user"]
+    message = lab.message(user, recipient)
+    lab.run(lab.commands["stop_filter"])
+    try:
+        lab.run(f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(user)} {shlex.quote(recipient)}")
+    finally:
+        lab.run(lab.commands["start_filter"])
+    found = authentication(lab.at_bigmail(message["Message-ID"], within=120))
+    if found.get("dkim") != "pass":
+        raise Broken(f"the strict receiver found {found}")
+    return ", ".join(f"{method}={result}" for method, result in sorted(found.items()))
+
+
 def taken_again(lab: Lab, message: Any, user: str) -> None:
     """Wait until the filter is back and the message is taken."""
     end = time.monotonic() + 30
