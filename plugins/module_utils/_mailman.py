@@ -90,7 +90,7 @@ class MailingList:
 
 
 def profile(name: str, version: int, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of a profile, overridden by single ones. A setting of None leaves that of the profile out.
+    """The settings of a profile, overridden by single ones. A setting of None leaves that of the profile out; bans add up.
 
     :param version: 2 or 3; the names and values are those of that Mailman
     :raises MailError: no such profile
@@ -98,6 +98,9 @@ def profile(name: str, version: int, settings: Mapping[str, Any]) -> dict[str, A
     if name not in _PROFILES:
         raise MailError(f"profile {name!r} is unknown; known are: {', '.join(PROFILES)}")
     merged = {**_PROFILES[name][version], **settings}
+    if isinstance(settings.get(BANS), list):
+        # Those of the profile last: Mailman 3 would take none after a ban for all.
+        merged[BANS] = [*settings[BANS], *_PROFILES[name][version].get(BANS, [])]
     return {key: value for key, value in sorted(merged.items()) if value is not None}
 
 
@@ -122,6 +125,16 @@ def _whole(name: str, value: Any) -> int:
         raise MailError(f"settings {name} {value!r} must be a whole number") from exc
 
 
+def _number(name: str, value: Any) -> float:
+    try:
+        number = float(str(value))
+    except ValueError as exc:
+        raise MailError(f"settings {name} {value!r} must be a number") from exc
+    if not math.isfinite(number):
+        raise MailError(f"settings {name} {value!r} must be a number that a computer can count to")
+    return number
+
+
 def _strings(name: str, value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(entry, str) for entry in value):
         raise MailError(f"settings {name} {value!r} must be a list of strings")
@@ -144,6 +157,8 @@ def coerce3(name: str, value: Any, current: Any) -> Any:
         return _boolean(name, value)
     if isinstance(current, int):
         return _whole(name, value)
+    if isinstance(current, float):
+        return _number(name, value)
     if isinstance(current, list):
         return _strings(name, value)
     if isinstance(value, (list, dict)):
@@ -211,12 +226,7 @@ def coerce2(name: str, value: Any, current: Any) -> Any:
         legal = ", ".join(f"{number} ({key})" for key, number in words.items())
         raise MailError(f"settings {name} {value!r} is no choice of Mailman 2.1; it knows {legal}")
     if name in _NUMBERS_2 or (isinstance(current, (int, float)) and not isinstance(current, bool)):
-        try:
-            number = float(str(value))
-        except ValueError as exc:
-            raise MailError(f"settings {name} {value!r} must be a number") from exc
-        if not math.isfinite(number):
-            raise MailError(f"settings {name} {value!r} must be a number that a computer can count to")
+        number = _number(name, value)
         if number < 0:
             raise MailError(f"settings {name} {value!r} is negative: Mailman 2.1 would keep the old value and say nothing")
         return int(number) if number == int(number) else number
@@ -242,12 +252,32 @@ def _pattern(name: str, entry: str) -> None:
         raise MailError(f"settings {name} {entry!r} is not a regular expression: {exc}") from exc
 
 
+def banned(entry: str, bans: Iterable[str]) -> bool:
+    """Whether Mailman 3 holds an address or a pattern for banned, and takes no ban for it therefore (its mailman.model.bans).
+
+    :param bans: those of the list and those of the site
+    """
+
+    def matches(pattern: str) -> bool:
+        try:
+            return bool(re.match(pattern, entry, re.IGNORECASE))
+        except re.error:
+            return False
+
+    return any(ban == entry or (ban.startswith("^") and matches(ban)) for ban in bans)
+
+
 def changes(
-    wanted: Mapping[str, Any], current: Mapping[str, Any], coerce: Callable[[str, Any, Any], Any], required: Iterable[str] = ()
+    wanted: Mapping[str, Any],
+    current: Mapping[str, Any],
+    coerce: Callable[[str, Any, Any], Any],
+    required: Iterable[str] = (),
+    covered: Callable[[str, Sequence[str]], bool] = lambda entry, bans: entry in bans,
 ) -> dict[str, tuple[Any, Any]]:
     """What differs: setting -> (before, after). Bans are added to those there are.
 
     :param required: settings that must exist, those that a user named; others that this release lacks are left out
+    :param covered: whether an entry need not be added to the bans of a list
     :raises MailError: a required setting that the list does not have, or a bad value
     """
     found: dict[str, tuple[Any, Any]] = {}
@@ -264,7 +294,10 @@ def changes(
                     _pattern(name, entry)
                 else:
                     mail_address(entry, f"settings {name}")
-            after: Any = [*before, *(entry for entry in dict.fromkeys(entries) if entry not in before)]
+            after: Any = list(before)
+            for entry in entries:
+                if not covered(entry, after):
+                    after.append(entry)
         else:
             after = coerce(name, value, before)
         if after != before:

@@ -93,13 +93,21 @@ class Mailman2:
         """
         self._feed(entry, differences, "-c")
 
-    def apply(self, entry: MailingList, differences: dict[str, tuple[Any, Any]]) -> None:
+    def apply(self, entry: MailingList, differences: dict[str, tuple[Any, Any]], made: dict[str, tuple[Any, Any]]) -> None:
         """Make the changes, then read again and compare.
 
+        :param made: filled with what is changed, as far as it comes
         :raises MailError: config_list complains, or keeps another value
         """
-        self._feed(entry, differences)
+        complaint = None
+        try:
+            self._feed(entry, differences)
+        except MailError as exc:
+            complaint = exc  # about one setting, perhaps; others may have been made
         kept = self._dump(self._names[entry])
+        made.update({name: (before, kept.get(name)) for name, (before, _after) in differences.items() if kept.get(name) != before})
+        if complaint:
+            raise complaint
         for name, (_before, after) in differences.items():
             if kept.get(name) != after:
                 raise MailError(f"config_list keeps {name} of {entry.address} at {kept.get(name)!r} instead of {after!r}")

@@ -15,9 +15,12 @@ from urllib.parse import quote, urlsplit
 from ansible.module_utils.urls import open_url
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._mailman import BANS, MailingList, changes, coerce3
+from ansible_collections.postmaster.mail.plugins.module_utils._mailman import BANS, MailingList, banned, changes, coerce3
 
 API = "3.1"
+
+# Mailman keeps a hash of it: it could not be compared, and would be shown.
+PASSWORD = "moderator_password"
 
 
 def credentials(path: str) -> dict[str, str]:
@@ -59,13 +62,19 @@ class Mailman3:
     version = 3
 
     def __init__(self, url: str, user: str, password: str, timeout: float = 30.0) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query or parts.fragment:
+        if "@" in url:
+            raise MailError(f"url of {url.rpartition('@')[2]!r} must name no user; give user and password as options of their own")
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
             raise MailError(f"url {url!r} is not of the form http://host:port/{API}")
         base = url.rstrip("/")
         self._base = base if parts.path.strip("/") else f"{base}/{API}"
         self._user, self._password, self._timeout = user, password, timeout
         self._ids: dict[MailingList, str] = {}
+        self._site_bans: list[str] | None = None
 
     def _ask(self, method: str, path: str, data: dict[str, Any] | None = None) -> Any:
         """The decoded answer; an error of the server is a MailError with its words."""
@@ -105,31 +114,42 @@ class Mailman3:
         """All settings of a list, its own bans among them if asked for."""
         found = self._ask("GET", self._path(entry, "config"))
         if with_bans:
-            found[BANS] = [ban["email"] for ban in self._ask("GET", self._path(entry, "bans")).get("entries", [])]
+            found[BANS] = self._bans(self._path(entry, "bans"))
+            if self._site_bans is None:
+                self._site_bans = self._bans("bans")
         return found
 
+    def _bans(self, path: str) -> list[str]:
+        return [ban["email"] for ban in self._ask("GET", path).get("entries", [])]
+
     def differences(self, current: dict[str, Any], wanted: dict[str, Any], required: list[str]) -> dict[str, tuple[Any, Any]]:
-        return changes(wanted, current, coerce3, required)
+        if PASSWORD in wanted:
+            raise MailError(f"settings {PASSWORD!r} is a secret, which this module neither compares nor sets")
+        return changes(wanted, current, coerce3, required, lambda ban, bans: banned(ban, [*bans, *(self._site_bans or [])]))
 
     def check(self, entry: MailingList, differences: dict[str, tuple[Any, Any]]) -> None:
         """Nothing can be asked beforehand: the server checks a PATCH as a whole before it applies any of it."""
 
-    def apply(self, entry: MailingList, differences: dict[str, tuple[Any, Any]]) -> None:
+    def apply(self, entry: MailingList, differences: dict[str, tuple[Any, Any]], made: dict[str, tuple[Any, Any]]) -> None:
         """Make the changes, then read again and compare.
 
+        :param made: filled with what is changed, as far as it comes
         :raises MailError: the server refuses a value, or keeps another
         """
         values = {name: after for name, (_before, after) in differences.items() if name != BANS}
         if values:
             self._ask("PATCH", self._path(entry, "config"), values)
+            made.update({name: differences[name] for name in values})
         if BANS in differences:
             before, after = differences[BANS]
-            for ban in after[len(before) :]:
-                self._ask("POST", self._path(entry, "bans"), {"email": ban})
+            for count in range(len(before), len(after)):
+                self._ask("POST", self._path(entry, "bans"), {"email": after[count]})
+                made[BANS] = (before, after[: count + 1])
         kept = self.read(entry, BANS in differences)
-        for name, (_before, after) in differences.items():
+        for name, (before, after) in differences.items():
             same = set(after) <= set(kept[name]) if name == BANS else coerce3(name, after, kept[name]) == kept[name]
             if not same:
+                made[name] = (before, kept[name])
                 raise MailError(f"Mailman keeps {name} of {entry.address} at {kept[name]!r} although it accepted {after!r}")
 
 

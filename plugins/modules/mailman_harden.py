@@ -45,12 +45,16 @@ options:
       - Single settings, which override those of the profile; C(null) leaves one of the profile's alone.
       - Names and values are those of the Mailman at hand. For the numbered choices of Mailman 2.1, the words of
         Mailman 3 can be used, such as V(discard) for C(generic_nonmember_action).
-      - C(ban_list) adds to the bans of a list, with both releases; bans that are there stay.
+      - C(moderator_password) of Mailman 3 is refused, as it can be neither compared nor shown.
+      - C(ban_list) adds to the bans of a list and to those of the profile, with both releases; bans that are there stay.
+        An entry that Mailman 3 holds for banned already, by a pattern of the list or by a ban of the whole site, counts as there,
+        because Mailman takes no second ban for it.
     type: dict
     default: {}
   url:
     description:
       - Where Mailman 3's REST API is, as in V(http://localhost:8001/3.1). By default it is read from O(config_file).
+      - User name and password are not part of it, but options of their own.
     type: str
   user:
     description:
@@ -165,8 +169,8 @@ version:
   type: int
   sample: 3
 lists:
-  description: The lists looked at, and what changed.
-  returned: success
+  description: The lists looked at, and what changed. After an error, those that were changed before it, and what of them was.
+  returned: success, and an error after a change
   type: list
   elements: dict
   contains:
@@ -281,7 +285,7 @@ def without_commands(
         module.atomic_move(temporary, path)
     status, _out, said = module.run_command([postmap, path], environ_update={"LC_ALL": "C"})
     if status:
-        raise MailError(f"postmap {path} failed with status {status}: {said.strip()}; the next run tries again")
+        module.fail_json(msg=f"postmap {path} failed with status {status}: {said.strip()}; the next run tries again", **result)
     return result
 
 
@@ -292,6 +296,14 @@ def shown(name: str, values: dict) -> dict:
         **{f"{side}_header": name for side, _index in sides},
         **{side: "".join(f"{key}: {json.dumps(pair[index])}\n" for key, pair in sorted(values.items())) for side, index in sides},
     }
+
+
+def told(plan: dict[_mailman.MailingList, dict[str, tuple]]) -> list[dict]:
+    """The lists and their changes, as the module returns them."""
+    return [
+        {"address": entry.address, "changes": {name: {"before": pair[0], "after": pair[1]} for name, pair in changes.items()}}
+        for entry, changes in plan.items()
+    ]
 
 
 def harden(module: AnsibleModule) -> dict:
@@ -313,10 +325,7 @@ def harden(module: AnsibleModule) -> dict:
     refusals = _mailman.refused(lists, every, wanted_commands)
     result = {
         "version": mailman.version,
-        "lists": [
-            {"address": entry.address, "changes": {name: {"before": pair[0], "after": pair[1]} for name, pair in changes.items()}}
-            for entry, changes in plan.items()
-        ],
+        "lists": told(plan),
         "refusals": {
             "addresses": _mailman.refused_addresses(refusals),
             "postfix": _mailman.postfix_table(refusals, options["refusal_text"]),
@@ -327,14 +336,26 @@ def harden(module: AnsibleModule) -> dict:
     for entry, changes in changed.items():
         mailman.check(entry, changes)
     virtual = without_commands(module, lists, every, wanted_commands)
-    if not module.check_mode:
-        for entry, changes in changed.items():
-            mailman.apply(entry, changes)
-    diff = [shown(entry.address, changes) for entry, changes in changed.items()]
-    if virtual["removed_addresses"]:
-        diff.append(virtual["diff"])
-    return {**result, **{key: virtual[key] for key in ("removed_addresses", "backup_file") if key in virtual},
-            "changed": bool(changed) or virtual["changed"], "diff": diff}  # fmt: skip
+
+    def outcome(changed: dict[_mailman.MailingList, dict[str, tuple]]) -> dict:
+        diff = [shown(entry.address, changes) for entry, changes in changed.items()]
+        if virtual["removed_addresses"]:
+            diff.append(virtual["diff"])
+        kept = {key: virtual[key] for key in ("removed_addresses", "backup_file") if key in virtual}
+        return {**kept, "changed": bool(changed) or virtual["changed"], "diff": diff}
+
+    made: dict[_mailman.MailingList, dict[str, tuple]] = {}
+    try:
+        for entry, changes in ({} if module.check_mode else changed).items():
+            mailman.apply(entry, changes, made.setdefault(entry, {}))
+    except MailError as exc:
+        so_far = {
+            entry: different
+            for entry, changes in made.items()
+            if (different := {name: pair for name, pair in changes.items() if pair[0] != pair[1]})
+        }
+        module.fail_json(msg=str(exc), version=mailman.version, lists=told(so_far), **outcome(so_far))
+    return {**result, **outcome(changed)}
 
 
 def main() -> None:

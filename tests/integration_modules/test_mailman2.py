@@ -168,6 +168,20 @@ def test_errors_before_anything_is_changed(host, options, message):
     assert host.saves() == []
 
 
+def test_after_an_error_in_the_middle_it_is_told_what_was_changed(host):
+    host.list("other", stubborn=["max_days_to_hold"])
+    host.list("third")
+    result = host.harden(settings={"max_days_to_hold": 5, "subject_prefix": "(x) "}, profile="none")
+    assert result["msg"] == "config_list keeps max_days_to_hold of other@lists.test at 0 instead of 5"
+    assert result["changed"] is True
+    subject = {"subject_prefix": {"before": "[Test] ", "after": "(x) "}}
+    assert result["lists"] == [
+        {"address": "news@lists.test", "changes": {"max_days_to_hold": {"before": 0, "after": 5}, **subject}},
+        {"address": "other@lists.test", "changes": subject},
+    ]
+    assert [entry["after_header"] for entry in result["diff"]] == ["news@lists.test", "other@lists.test"]
+
+
 def test_what_config_list_says_on_standard_error_is_an_error_although_it_exits_with_0(host):
     host.program("config_list", f"""case "$*" in *-i*) echo 'Invalid value for property: subscribe_policy' >&2; exit 0;; esac
 exec {sys.executable} {HERE}/mailman2.py config_list "$@" """)

@@ -38,6 +38,17 @@ def test_the_closed_profile_discards_and_bans(version, action):
     assert _mailman.profile("none", version, {"x": 1}) == {"x": 1}
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_bans_add_to_those_of_the_profile(version):
+    def bans(name, value):
+        return _mailman.profile(name, version, {"ban_list": value}).get("ban_list")
+
+    assert bans("closed", ["x@spam.test"]) == ["x@spam.test", "^.*$"]
+    assert bans("quiet", ["x@spam.test"]) == ["x@spam.test"]
+    assert bans("closed", None) is None
+    assert bans("closed", "x@spam.test") == "x@spam.test"  # refused as no list when it is compared
+
+
 def test_an_unknown_profile():
     assert refusal(_mailman.profile, "loud", 3, {}) == "profile 'loud' is unknown; known are: quiet, closed, none"
 
@@ -63,6 +74,7 @@ def test_the_documentation_lists_the_profile(version, name):
         ("hold", "discard", "hold"), ("7d", "7d", "7d"), ("1w", "7d", "7d"), ("168h", "7d", "7d"), ("8d", "7d", "8d"),
         ("1d12h", "36h", "36h"),
         (["a@b.test"], [], ["a@b.test"]), ("text", "", "text"), (7, "", "7"),
+        (50, 30.0, 50.0), ("50", 30.0, 50.0), (0.5, 30.0, 0.5),
     ],
 )  # fmt: skip
 def test_coercion_for_mailman_3(value, current, expected):
@@ -77,6 +89,9 @@ def test_coercion_for_mailman_3(value, current, expected):
         ("maybe", True, "settings x 'maybe' must be true or false"),
         ("many", 3, "settings x 'many' must be a whole number"),
         (2.5, 3, "settings x 2.5 must be a whole number"),
+        ("many", 3.0, "settings x 'many' must be a number"),
+        (True, 3.0, "settings x True must be a number"),
+        ("nan", 3.0, "settings x 'nan' must be a number that a computer can count to"),
         ("a", [], "settings x 'a' must be a list of strings"),
         ([1], [], "settings x [1] must be a list of strings"),
         ({"a": 1}, "", "settings x {'a': 1} must be one value, not a dict"),
@@ -143,6 +158,30 @@ def test_only_differences_count_and_bans_are_added():
         "ban_list": (["x@spam.test"], ["x@spam.test", "^.*$"]),
     }
     assert _mailman.changes({"ban_list": ["x@spam.test"]}, current, _mailman.coerce3) == {}
+
+
+@pytest.mark.parametrize(
+    ("entry", "bans", "expected"),
+    [
+        ("x@spam.test", ["x@spam.test"], True),
+        ("x@spam.test", ["X@spam.test"], False),
+        ("x@spam.test", ["^X@SPAM[.]"], True),  # from the start, not to the end, whatever the case
+        ("x@spam.test", ["^spam"], False),
+        ("x@spam.test", [".*"], False),  # no pattern without its ^
+        ("^.*@spam[.]test$", ["^.*$"], True),
+        ("^.*$", ["^.*@spam[.]test$", "x@spam.test"], False),
+        ("x@spam.test", ["^(", "x@spam.test"], True),
+        ("x@spam.test", [], False),
+    ],
+)
+def test_what_mailman_3_holds_for_banned(entry, bans, expected):
+    assert _mailman.banned(entry, bans) is expected
+
+
+def test_a_ban_that_an_earlier_one_covers_is_not_added():
+    wanted = {"ban_list": ["y@spam.test", "^.*$", "x@spam.test"]}
+    found = _mailman.changes(wanted, {"ban_list": []}, _mailman.coerce3, (), _mailman.banned)
+    assert found == {"ban_list": ([], ["y@spam.test", "^.*$"])}
 
 
 def test_a_setting_that_the_user_named_must_exist():
