@@ -197,7 +197,7 @@ class KeyFacts(NamedTuple):
     bits: int
     public_key: str  # as in p=
     fingerprint: str  # SHA-256 of the SubjectPublicKeyInfo, hexadecimal
-    format: str  # pkcs8, pkcs1, seed
+    format: str  # pkcs8, pkcs1, seed; spki of a public key alone
 
 
 def check_wanted(algorithm: str, bits: int | None, form: str | None) -> str | None:

@@ -53,7 +53,7 @@ class PrivateKey:
     def __init__(self, key: Any, data: bytes, form: str) -> None:
         self._key = key
         self.data = data
-        self.facts = _facts(key, form)
+        self.facts = _public_facts(key.public_key(), form)
 
     def __repr__(self) -> str:
         return f"<PrivateKey {self.facts.algorithm} {self.facts.fingerprint}>"
@@ -67,12 +67,11 @@ class PrivateKey:
         return self._key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
 
 
-def _facts(key: Any, form: str) -> _dkim.KeyFacts:
-    public = key.public_key()
+def _public_facts(public: Any, form: str) -> _dkim.KeyFacts:
     spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     fingerprint = hashlib.sha256(spki).hexdigest()
-    if isinstance(key, rsa.RSAPrivateKey):
-        return _dkim.KeyFacts("rsa", key.key_size, base64.b64encode(spki).decode("ascii"), fingerprint, form)
+    if isinstance(public, rsa.RSAPublicKey):
+        return _dkim.KeyFacts("rsa", public.key_size, base64.b64encode(spki).decode("ascii"), fingerprint, form)
     raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     return _dkim.KeyFacts("ed25519", 256, base64.b64encode(raw).decode("ascii"), fingerprint, form)
 
@@ -162,27 +161,58 @@ def _parse_seed(data: bytes, path: str) -> PrivateKey:
     return PrivateKey(key, data, "seed")
 
 
-def read(path: str) -> PrivateKey | None:
-    """Return the key in a file, None if there is no such file.
+def _octets(option: str, path: str) -> bytes | None:
+    """Return what a file holds, at most one octet more than a key may have; None if there is no such file.
 
-    :raises MailError: the file cannot be read or holds no key for DKIM
+    :raises MailError: it cannot be read, or is no file
     """
     try:
         # O_NONBLOCK: to open a FIFO must not wait for its writer
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except FileNotFoundError:
         if os.path.islink(path):
-            raise MailError(f"path {path!r} is a link to a file that does not exist") from None
+            raise MailError(f"{option} {path!r} is a link to a file that does not exist") from None
         return None
     except OSError as exc:
-        raise MailError(f"path {path!r} cannot be read: {exc.strerror}") from None
-    with os.fdopen(handle, "rb") as file:
+        raise MailError(f"{option} {path!r} cannot be read: {exc.strerror}") from None
+    try:
         if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise MailError(f"path {path!r} is not a regular file")
-        data = file.read(FILE_OCTETS + 1)
+            raise MailError(f"{option} {path!r} is not a regular file")
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(FILE_OCTETS + 1)
+    finally:
+        os.close(handle)
+
+
+def read(path: str) -> PrivateKey | None:
+    """Return the key in a file, None if there is no such file.
+
+    :raises MailError: the file cannot be read or holds no key for DKIM
+    """
+    data = _octets("path", path)
+    if data is None:
+        return None
     if len(data) > FILE_OCTETS:
         raise MailError(f"path {path!r} holds no private key: it is larger than {FILE_OCTETS} octets")
     return parse(data, path)
+
+
+def read_public(path: str) -> _dkim.KeyFacts | None:
+    """Return the facts of the public key in a file, None if there is no such file.
+
+    :raises MailError: the file holds anything but one RSA or Ed25519 SubjectPublicKeyInfo in PEM form
+    """
+    data = _octets("public_path", path)
+    if data is None:
+        return None
+    block = _BLOCK.fullmatch(data.strip())
+    key = None
+    if block and block[1] == b"PUBLIC KEY":
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+            key = serialization.load_pem_public_key(data)
+    if not isinstance(key, (rsa.RSAPublicKey, ed25519.Ed25519PublicKey)):
+        raise MailError(f"public_path {path!r} holds something else than one RSA or Ed25519 public key in PEM form; it is left as it is")
+    return _public_facts(key, "spki")
 
 
 def file_path(option: str, value: str) -> str:
@@ -376,11 +406,24 @@ class Attributes:
         """Give a file that is there its attributes; return whether that changes anything (in check mode: would)."""
         return self._module.set_fs_attributes_if_different(self._arguments(path, mode), False, diff=diff)
 
-    def prepare_key(self, path: str) -> None:
-        """Give a new private key its attributes before it has its name."""
-        self.correct(path)
-        if os.stat(path).st_mode & 0o007:
-            raise MailError(f"mode {self._module.params['mode']!r} would open a private key to everyone on this host")
+    def check_key(self, path: str) -> None:
+        """Judge the mode that a private key, new or there, is to have. Its group may read it: that of a signer which is not root.
+
+        :raises MailError: the mode is none, or opens the key to everyone
+        """
+        mode = self._module.params.get("mode")
+        if mode is None:
+            return
+        found = os.stat(path) if os.path.exists(path) else os.stat_result((stat.S_IFREG | 0o600, *[0] * 9))
+        try:
+            octal = mode if isinstance(mode, int) else int(mode, 8)
+        except (TypeError, ValueError):
+            try:
+                octal = self._module._symbolic_mode_to_octal(found, mode)
+            except (AttributeError, TypeError, ValueError):
+                raise MailError(f"mode {mode!r} is neither an octal number nor symbolic, such as '0600' or 'u=rw,g=r'") from None
+        if octal & 0o007:
+            raise MailError(f"mode {mode!r} would open a private key to everyone on this host")
 
 
 def _pattern(directory: str, template: str, domain: str, selector: str | None, option: str) -> tuple[str, re.Pattern[str]]:

@@ -68,7 +68,9 @@ options:
     type: str
     choices: [pkcs8, pkcs1, seed]
   public_path:
-    description: Absolute path of a file that holds the public key in PEM form, mode V(0644). It follows the private key.
+    description:
+      - Absolute path of a file that holds the public key in PEM form, mode V(0644). It follows the private key.
+      - A file that holds anything but one RSA or Ed25519 public key in PEM form is an error and stays as it is.
     type: path
   flags:
     description:
@@ -90,7 +92,7 @@ options:
     choices: [never, mismatch, always]
     default: never
   backup:
-    description: Keep the key that is replaced or removed, beside it, with its owner and mode.
+    description: Keep a key that is replaced or removed, private or public, beside it, with its owner and mode.
     type: bool
     default: false
   owner:
@@ -100,7 +102,9 @@ options:
     description: Group of the key. When left out, as with O(owner).
     type: str
   mode:
-    description: Mode of the key. One that lets everyone read a new key is refused.
+    description:
+      - Mode of the key. One that opens the key to everyone is refused. A signer that does not run as root needs V(0640) and a O(group) of
+        its own.
     type: raw
     default: '0600'
 seealso:
@@ -202,6 +206,11 @@ backup_file:
   returned: when O(backup=true) and a key was replaced or removed
   type: str
   sample: /etc/mail/dkim/example.org.s20261122.key.20261122T120000~
+public_backup_file:
+  description: Where the former public key is kept.
+  returned: when O(backup=true) and the public key at O(public_path) was replaced or removed
+  type: str
+  sample: /etc/mail/dkim/example.org.s20261122.pub.20261122T120000~
 """
 
 import contextlib
@@ -220,23 +229,32 @@ def _public(facts: _dkim.KeyFacts | None) -> dict:
     return {"state": "present", "algorithm": facts.algorithm, "bits": facts.bits, "format": facts.format, "fingerprint": facts.fingerprint}
 
 
-def _same_content(path: str, data: bytes) -> bool:
-    try:
-        with open(path, "rb") as file:
-            return file.read(_dkim_key.FILE_OCTETS) == data
-    except FileNotFoundError:
-        return False
-    except OSError as exc:
-        raise MailError(f"public_path {path!r} cannot be read: {exc.strerror}") from None
+def _diff(path: str, before: _dkim.KeyFacts | None, after: _dkim.KeyFacts | None) -> dict:
+    return {"before_header": path, "after_header": path, "before": _public(before), "after": _public(after)}
 
 
-def _public_file(module: AnsibleModule, attributes: _dkim_key.Attributes, path: str, key: _dkim_key.PrivateKey | None) -> bool:
-    """Make the file of the public key follow the private one; return whether that changes anything."""
-    if key is None or not _same_content(path, key.public_pem()):
-        if not module.check_mode:
-            _dkim_key.place(path, key.public_pem(), lambda temporary: attributes.correct(temporary, mode="0644"), replace=True)
-        return True
-    return attributes.correct(path, mode="0644")
+def _public_file(
+    module: AnsibleModule,
+    attributes: _dkim_key.Attributes,
+    path: str,
+    old: _dkim.KeyFacts | None,
+    key: _dkim_key.PrivateKey | None,
+    result: dict,
+) -> None:
+    """Make the file of the public key follow the private one.
+
+    :param old: the public key that is there
+    :param key: the private key; None where it is yet to be made
+    """
+    diff = result["diff"][1]
+    if key is not None and old is not None and old.fingerprint == key.facts.fingerprint:
+        result["changed"] |= attributes.correct(path, diff, mode="0644")
+        return
+    result["changed"] = True
+    if not module.check_mode:
+        if old and module.params["backup"]:
+            result["public_backup_file"] = _dkim_key.keep_copy(path)
+        _dkim_key.place(path, key.public_pem(), lambda temporary: attributes.correct(temporary, mode="0644"), replace=True)
 
 
 def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
@@ -246,6 +264,8 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     _dkim.published(selector, domain, None)
     short = _dkim.check_wanted(params["algorithm"], params["bits"], params["format"])
     attributes = _dkim_key.Attributes(module)
+    attributes.check_key(path)
+    old_public = _dkim_key.read_public(public_path) if public_path else None
     if not module.check_mode:
         _dkim_key.clean(path)
     step = _dkim_key.plan(path, params["algorithm"], params["bits"], params["format"], params["regenerate"])
@@ -255,20 +275,20 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     result = {"changed": step.action != "keep", "path": path}
     key = step.new or (step.old if step.action == "keep" else None)
     if not module.check_mode:
-        key, backup_file = _dkim_key.carry_out(step, attributes.prepare_key, params["backup"])
+        key, backup_file = _dkim_key.carry_out(step, attributes.correct, params["backup"])
         if backup_file:
             result["backup_file"] = backup_file
     facts = key.facts if key else None
-    diff = {"before_header": path, "after_header": path, "before": _public(step.old and step.old.facts)}
     bits = 256 if params["algorithm"] == "ed25519" else params["bits"]
     form = params["format"] or _dkim.FORMATS[params["algorithm"]][0]
     yet_to_be_made = _dkim.KeyFacts(params["algorithm"], bits, "", "known after the run", form)
-    diff["after"] = _public(facts or yet_to_be_made)
-    if step.action == "keep" and attributes.correct(path, diff):
-        result["changed"] = True
-    if public_path and _public_file(module, attributes, public_path, key):
-        result["changed"] = True
     told = facts or yet_to_be_made
+    result["diff"] = [_diff(path, step.old and step.old.facts, told)]
+    if step.action == "keep" and attributes.correct(path, result["diff"][0]):
+        result["changed"] = True
+    if public_path:
+        result["diff"].append(_diff(public_path, old_public, told._replace(format="spki")))
+        _public_file(module, attributes, public_path, old_public, key, result)
     result.update(
         record=_dkim.published(selector, domain, facts, params["flags"], params["notes"]),
         public_key=facts.public_key if facts else None,
@@ -276,7 +296,6 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
         algorithm=told.algorithm,
         bits=told.bits,
         format=told.format,
-        diff=diff,
     )
     for text in warnings:
         module.warn(f"{path}: {text}")
@@ -284,17 +303,19 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
 
 
 def absent(module: AnsibleModule, path: str, public_path: str | None) -> dict:
-    """Remove the key, if it is one; return the module's result."""
+    """Remove the key, and the public one, if they are keys; return the module's result."""
     old = _dkim_key.read(path)
-    result = {"changed": False, "path": path, "diff": {"before": _public(old and old.facts), "after": _public(None)}}
-    result["diff"].update(before_header=path, after_header=path)
-    for name in (path, public_path):
-        if name is None or not os.path.lexists(name):
+    found = {"backup_file": (path, old and old.facts)}
+    if public_path:
+        found["public_backup_file"] = (public_path, _dkim_key.read_public(public_path))
+    result = {"changed": False, "path": path, "diff": [_diff(name, facts, None) for name, facts in found.values()]}
+    for backup, (name, facts) in found.items():
+        if facts is None:
             continue
         result["changed"] = True
         if not module.check_mode:
-            if name == path and module.params["backup"]:
-                result["backup_file"] = _dkim_key.keep_copy(path)
+            if module.params["backup"]:
+                result[backup] = _dkim_key.keep_copy(name)
             os.unlink(name)
     return result
 

@@ -90,7 +90,7 @@ options:
       - In check mode it need not exist yet.
     type: str
   mode:
-    description: Mode of the keys. One that lets everyone read a new key is refused.
+    description: Mode of the keys. One that opens them to everyone is refused.
     type: raw
     default: '0640'
 seealso:
@@ -333,7 +333,10 @@ def keyring(module: AnsibleModule) -> dict:
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
-        return _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy)
+        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy)
+        for member in members:
+            attributes.check_key(member.step.path)
+        return members
 
     def path_of(domain: str, selector: str) -> str:
         return os.path.join(directory, params["file_pattern"].replace("{domain}", domain).replace("{selector}", selector))
@@ -353,7 +356,7 @@ def keyring(module: AnsibleModule) -> dict:
             facts = step.facts
             if not module.check_mode:
                 _dkim_key.clean(step.path)
-                key, _none = _dkim_key.carry_out(step, attributes.prepare_key)
+                key, _none = _dkim_key.carry_out(step, attributes.correct)
                 facts = key.facts
             if step.action == "keep":
                 changed = attributes.correct(step.path) or changed

@@ -103,7 +103,7 @@ def test_check_make_check_again_undo(arguments):
     for result in again:
         assert not result["changed"]
         assert result["record"] == first["record"]
-        assert result["diff"]["before"] == result["diff"]["after"]
+        assert result["diff"][0]["before"] == result["diff"][0]["after"]
     assert (path.read_bytes(), path.stat().st_mtime_ns) == (content, moment)
     gone = {"path": arguments["path"], "public_path": arguments["public_path"], "state": "absent"}
     assert run("dkim_keypair", gone, check=True)["changed"] and path.exists()
@@ -295,15 +295,20 @@ REFUSED = [
     ({"owner": "nobody-here"}, "owner 'nobody-here' does not exist on this host"),
     ({"group": "nobody-here"}, "group 'nobody-here' does not exist on this host"),
     ({"mode": "0644"}, "mode '0644' would open a private key to everyone on this host"),
+    ({"mode": 0o641}, "mode 417 would open a private key to everyone on this host"),
+    ({"mode": "o+r"}, "mode 'o+r' would open a private key to everyone on this host"),
+    ({"mode": "rw"}, "mode 'rw' is neither an octal number nor symbolic, such as '0600' or 'u=rw,g=r'"),
     ({"path": "key"}, "path 'key' must be an absolute path"),
 ]
 
 
 @pytest.mark.parametrize(("given", "text"), REFUSED, ids=[text.split()[0] + str(number) for number, (_given, text) in enumerate(REFUSED)])
 def test_refusals_make_nothing(arguments, given, text):
-    result = run("dkim_keypair", {**arguments, **given})
-    assert result["failed"] and result["msg"] == text
-    assert os.listdir(os.path.dirname(arguments["path"])) == []
+    # In check mode an owner may come with a package that is yet to be installed.
+    for check in [False] if "nobody-here" in given.values() else [True, False]:
+        result = run("dkim_keypair", {**arguments, **given}, check=check)
+        assert result["failed"] and result["msg"] == text
+        assert os.listdir(os.path.dirname(arguments["path"])) == []
 
 
 def test_a_missing_directory_is_named_and_is_no_error_in_check_mode(arguments, tmp_path):
@@ -320,7 +325,7 @@ def test_regenerate_mismatch_replaces_and_keeps_a_backup(made, arguments):
     assert foreseen["changed"] and foreseen["record"]["value"] is None and Path(arguments["path"]).read_bytes() == content
     result = run("dkim_keypair", wanted)
     assert result["changed"] and result["bits"] == 2048 and "warnings" not in result
-    assert result["diff"]["before"]["bits"] == 1024 and result["diff"]["after"]["fingerprint"] == result["fingerprint"]
+    assert result["diff"][0]["before"]["bits"] == 1024 and result["diff"][0]["after"]["fingerprint"] == result["fingerprint"]
     kept = Path(result["backup_file"])
     assert kept.read_bytes() == content and stat.S_IMODE(kept.stat().st_mode) == 0o640
     unseen(result, kept)
@@ -347,8 +352,87 @@ def test_a_mode_alone_is_a_change(made, arguments):
     adopted(made, arguments, "rsa2048")
     foreseen = run("dkim_keypair", {**arguments, "mode": "0640"}, check=True)
     result = run("dkim_keypair", {**arguments, "mode": "0640"})
-    assert foreseen["changed"] and result["changed"] and result["diff"]["after"]["mode"] == foreseen["diff"]["after"]["mode"] == "0640"
+    assert foreseen["changed"] and result["changed"]
+    assert result["diff"][0]["after"]["mode"] == foreseen["diff"][0]["after"]["mode"] == "0640"
     assert stat.S_IMODE(os.stat(arguments["path"]).st_mode) == 0o640
+
+
+@pytest.mark.parametrize(("before", "mode"), [(0o600, "0644"), (0o600, "o+r"), (0o644, "g+r"), (0o644, "u=rw")])
+def test_a_mode_that_opens_a_key_that_is_there_is_refused(made, arguments, before, mode):
+    adopted(made, arguments, "rsa2048")
+    os.chmod(arguments["path"], before)
+    for check in (True, False):
+        result = run("dkim_keypair", {**arguments, "mode": mode}, check=check)
+        assert result["failed"] and result["msg"] == f"mode {mode!r} would open a private key to everyone on this host"
+    assert stat.S_IMODE(os.stat(arguments["path"]).st_mode) == before
+
+
+@pytest.mark.parametrize("mode", ["0600", "0640", 0o640, "g+r", "u=rw,g=r,o=", "0400"])
+def test_modes_that_signers_need(arguments, mode):
+    expected = {"0600": 0o600, "0400": 0o400}.get(mode, 0o640)
+    assert run("dkim_keypair", {**arguments, "mode": mode}, check=True)["changed"]
+    assert run("dkim_keypair", {**arguments, "mode": mode})["changed"]
+    assert stat.S_IMODE(os.stat(arguments["path"]).st_mode) == expected
+    assert not run("dkim_keypair", {**arguments, "mode": mode})["changed"]
+
+
+@pytest.mark.parametrize("option", ["path", "public_path"])
+@pytest.mark.parametrize("make", [os.mkdir, os.mkfifo, lambda path: os.symlink("/dev/null", path)], ids=["directory", "FIFO", "device"])
+def test_what_is_no_file_is_named(arguments, tmp_path, make, option):
+    odd = str(tmp_path / "odd")
+    make(odd)
+    for more in ({}, {"state": "absent"}):
+        result = run("dkim_keypair", {**arguments, option: odd, **more})
+        assert result["failed"] and result["msg"] == f"{option} {os.path.realpath(odd)!r} is not a regular file"
+    assert os.listdir(tmp_path) == ["odd"]
+
+
+# Anything else than a public key, or than that alone, is somebody's.
+FOREIGN = {
+    "text": lambda made: b"precious other file\n",
+    "private key": lambda made: (made / "rsa2048").read_bytes(),
+    "more than the key": lambda made: b"# mine\n" + (made / "public").read_bytes(),
+    "elliptic": lambda made: command("openssl", "ec", "-in", made / "ec", "-pubout").encode(),
+    "damaged": lambda made: b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n",
+    "empty": lambda made: b"",
+    "large": lambda made: b"x" * 70000,
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_public_path_that_is_no_public_key_is_an_error_and_stays(made, arguments, tmp_path, name):
+    public, data = tmp_path / "public", FOREIGN[name](made)
+    public.write_bytes(data)
+    content = adopted(made, arguments, "rsa2048")
+    message = f"public_path {str(public)!r} holds something else than one RSA or Ed25519 public key in PEM form; it is left as it is"
+    for more in ({}, {"regenerate": "always"}, {"state": "absent"}):
+        for check in (True, False):
+            result = run("dkim_keypair", {**arguments, **more, "public_path": str(public)}, check=check)
+            assert result["failed"] and result["msg"] == message
+    assert (public.read_bytes(), Path(arguments["path"]).read_bytes()) == (data, content)
+    unseen(result, arguments["path"])
+
+
+def test_another_public_key_is_replaced_with_a_diff_and_a_backup_and_removed_so(made, arguments, tmp_path):
+    public, old = tmp_path / "public", (made / "public").read_bytes()
+    adopted(made, arguments, "rsa2048")
+    public.write_bytes(old)
+    wanted = {**arguments, "public_path": str(public), "backup": True}
+    foreseen = run("dkim_keypair", wanted, check=True)
+    assert foreseen["changed"] and public.read_bytes() == old
+    result = run("dkim_keypair", wanted)
+    assert result["diff"] == foreseen["diff"]
+    key, diff = result["diff"]
+    assert key["before"] == key["after"]
+    assert diff["before_header"] == diff["after_header"] == str(public)
+    assert (diff["before"]["bits"], diff["after"]["bits"], diff["after"]["fingerprint"]) == (1024, 2048, result["fingerprint"])
+    assert public.read_text() == command("openssl", "pkey", "-in", arguments["path"], "-pubout")
+    assert Path(result["public_backup_file"]).read_bytes() == old and "backup_file" not in result
+    assert not run("dkim_keypair", wanted)["changed"]
+    gone = run("dkim_keypair", {**wanted, "state": "absent"})
+    assert [entry["after"] for entry in gone["diff"]] == [{"state": "absent"}] * 2
+    assert Path(gone["public_backup_file"]).exists() and Path(gone["backup_file"]).exists()
+    assert not public.exists() and not os.path.exists(arguments["path"])
 
 
 def test_of_a_link_the_target_is_meant(made, arguments, tmp_path):

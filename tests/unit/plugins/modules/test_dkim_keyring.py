@@ -174,6 +174,19 @@ def test_another_length_than_asked_for_is_kept_with_a_warning(arguments, key):
     assert path.read_bytes() == key
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_mode_that_opens_keys_to_everyone_is_refused(arguments, key, there):
+    path = Path(arguments["directory"]) / "example.org.s1.key"
+    if there:
+        put(path, key)
+        os.chmod(path, 0o600)
+    for check in (True, False):
+        result = run("dkim_keyring", {**arguments, "mode": "0644"}, check=check)
+        assert result["msg"] == "mode '0644' would open a private key to everyone on this host"
+    assert listing(arguments["directory"]) == ["example.org.s1.key"] if there else not path.parent.exists()
+    assert not there or stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
 def test_a_group_that_comes_later_is_no_error_in_check_mode(arguments):
     arguments["group"] = "not-here-yet"
     assert run("dkim_keyring", arguments, check=True)["changed"]
