@@ -80,7 +80,7 @@ class ActionModule(ActionBase):
                 kind = "a list" if isinstance(text, list) else "a dictionary" if isinstance(text, Mapping) else f"{text!r}"
                 raise MailError(f"extra {name!r} must be text, and is {kind}")
             sources[path] = None
-        for option in ("secret", "exclude", "modes"):
+        for option in ("secret", "exclude", "initial", "modes"):
             unknown = rules.unknown_names(options[option], sources)
             if unknown:
                 raise MailError(f"{option} {unknown[0]!r} is neither in src nor in extra; only a pattern, with a *, may match nothing")

@@ -68,6 +68,7 @@ class Tree:
     modes: Mapping[str, Any] = field(default_factory=dict)
     secret: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    initial: Sequence[str] = ()
     stage_live: Sequence[str] = ()
     validate: Sequence[Mapping[str, Any]] = ()
     prune: bool = True
@@ -533,6 +534,8 @@ class _Planner:
             live = Live("absent")  # it will be, if nothing of others is in it
         if live.kind in ("directory", "special"):
             raise MailError(f"{shown} is a {'directory' if live.kind == 'directory' else 'special file'} on this host, not a file")
+        if live.kind == "file" and rules.matches(path, tree.initial):
+            content = live.content
         if secret:
             plan.secrets.append(content)
         if hidden and live.kind == "file":

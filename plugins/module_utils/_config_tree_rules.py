@@ -45,6 +45,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "modes": {"type": "dict", "default": {}},
     "secret": {"type": "list", "elements": "str", "default": [], "no_log": False},
     "exclude": {"type": "list", "elements": "str", "default": []},
+    "initial": {"type": "list", "elements": "str", "default": []},
     "extra": {"type": "dict", "default": {}},
     "stage_live": {"type": "list", "elements": "str", "default": []},
     "validate": {

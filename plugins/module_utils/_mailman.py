@@ -461,8 +461,11 @@ def postfix_table(refusals: Sequence[tuple[MailingList, Sequence[str]]], text: s
 
 
 def opensmtpd_table(refusals: Sequence[tuple[MailingList, Sequence[str]]]) -> str:
-    """A table(5) for ``match from any for rcpt-to regex <table> reject``; OpenSMTPD compares in lower case."""
-    return "".join(f"{_pattern_of(entry, suffixes)}\n" for entry, suffixes in refusals)
+    """A table(5) for ``match from any for rcpt-to regex <table> reject``; OpenSMTPD compares in lower case.
+
+    smtpd takes no empty table here, so one that refuses nobody has a pattern that no address matches.
+    """
+    return "".join(f"{_pattern_of(entry, suffixes)}\n" for entry, suffixes in refusals) or "^$\n"
 
 
 def _reply_text(text: str) -> None:

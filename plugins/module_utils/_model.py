@@ -72,6 +72,8 @@ SLOW_DESTINATIONS: dict[str, dict[str, Any]] = {
 _BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 #: A user's local part is the name of a directory.
 _DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
+#: A line of the table that each MTA reads: regexp_table(5), and table(5), which must not be empty.
+REFUSALS = {"postfix": r"/\^\S+\$/ 5[0-9]{2} 5\.[0-9]+\.[0-9]+ [ -~]+", "opensmtpd": r"\^\S*\$"}
 _SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
 #: What the counters of quotas hold.
 _SIZE_MOST = 2**63 - 1
@@ -607,7 +609,22 @@ def _check_records(problems: _Problems, model: Mapping[str, Any]) -> None:
         problems.within("mail_domains", check)
 
 
-KNOWN = ("fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations")
+def _refusals(problems: _Problems, given: Any) -> dict[str, str]:
+    """Check the tables that mailman_harden returns; no table at all is an empty dictionary."""
+    options = problems.mapping(given, "mail_refusals", ("addresses", *REFUSALS))
+    found = {mta: options.get(mta) for mta in REFUSALS if options}
+    for mta, text in found.items():
+        lines = text.splitlines() if isinstance(text, str) else [""]
+        if not all(re.fullmatch(REFUSALS[mta], line) for line in lines) or (mta == "opensmtpd" and not lines):
+            problems.add(f"mail_refusals.{mta} {_shown(text)} is not the table that mailman_harden returns as refusals.{mta}")
+            found[mta] = ""
+    return found
+
+
+KNOWN = (
+    "fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations",
+    "refusals",
+)  # fmt: skip
 
 
 def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
@@ -617,7 +634,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     :param os_family: the host's, as in Ansible's facts: some defaults depend on it, and not everything can be had everywhere
     :returns: C(fqdn), C(addresses) by family, C(mta), C(postmaster), C(domains), C(users) (quota in bytes, 0 for none),
         C(aliases) (role addresses included), C(dns), C(certificates), C(filter), C(slow_destinations)
-        (provider to C(domains), C(connections) at once and C(delay) in seconds between messages)
+        (provider to C(domains), C(connections) at once and C(delay) in seconds between messages), C(refusals) (MTA to table)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
     problems = _Problems()
@@ -649,6 +666,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
+    model["refusals"] = _refusals(problems, given.get("refusals"))
     if model["fqdn"] and not problems.found:
         _check_records(problems, model)
     if problems.found:

@@ -86,6 +86,14 @@ options:
     type: list
     elements: str
     default: []
+  initial:
+    description:
+      - Paths, directories and patterns of files that are put only where there is none. One that is there keeps its content, whoever
+        wrote it, and the checkers see that; owner, group and mode are as for any other.
+      - An exact path that is neither in the tree nor in O(extra) is an error.
+    type: list
+    elements: str
+    default: []
   extra:
     description:
       - Further files, path relative to O(dest) to text, for files that are made per domain or user.
@@ -327,7 +335,9 @@ def interrupted(number: int, _frame: Any) -> None:
 def tree_of(params: dict[str, Any]) -> engine.Tree:
     """Return what is wanted, from the module's options."""
     files, diff = rules.unpack(params["_tree"] or "")
-    same = ("id", "dest", "owner", "group", "modes", "secret", "exclude", "stage_live", "validate", "prune", "backup", "state_dir")
+    same = (
+        "id", "dest", "owner", "group", "modes", "secret", "exclude", "initial", "stage_live", "validate", "prune", "backup", "state_dir",
+    )  # fmt: skip
     if params["state"] == "absent":
         kept = {name: params[name] for name in ("id", "backup", "secret", "state_dir")}
         return engine.Tree(dest="", files={}, absent=True, diff=diff, **kept)

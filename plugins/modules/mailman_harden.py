@@ -125,7 +125,14 @@ EXAMPLES = r"""
   postmaster.mail.mailman_harden:
   register: mailman
 
-- name: Postfix refuses the commands before Mailman sees them
+- name: Our Postfix refuses the commands before Mailman sees them; postmaster.mail.opensmtpd does the same
+  ansible.builtin.include_role:
+    name: postmaster.mail.postfix
+    tasks_from: refusals
+  vars:
+    mail_refusals: "{{ mailman.refusals }}"
+
+- name: Another Postfix refuses them
   ansible.builtin.copy:
     # smtpd_recipient_restrictions = ..., check_recipient_access regexp:/etc/postfix/mailman_commands
     dest: /etc/postfix/mailman_commands
@@ -134,7 +141,7 @@ EXAMPLES = r"""
     group: root
     mode: "0644"
 
-- name: OpenSMTPD refuses the commands before Mailman sees them
+- name: Another OpenSMTPD refuses them
   ansible.builtin.copy:
     # table mailman_commands file:/etc/mail/mailman_commands
     # match from any for rcpt-to regex <mailman_commands> reject
@@ -186,7 +193,9 @@ lists:
           before: true
           after: false
 refusals:
-  description: The command addresses of the lists looked at, for the mail server to refuse.
+  description:
+    - The command addresses of the lists looked at, for the mail server to refuse.
+    - The roles P(postmaster.mail.postfix#role) and P(postmaster.mail.opensmtpd#role) take it as C(mail_refusals).
   returned: success
   type: dict
   contains:
@@ -200,7 +209,7 @@ refusals:
       type: str
       sample: "/^news-(join|leave)(\\+[^@]*)?@lists\\.example\\.org$/ 550 5.7.1 Commands by mail are not taken here\n"
     opensmtpd:
-      description: A table for C(match from any for rcpt-to regex).
+      description: A table for C(match from any for rcpt-to regex). It is never empty, because smtpd takes no empty one.
       type: str
       sample: "^news-(join|leave)(\\+[^@]*)?@lists\\.example\\.org$\n"
 removed_addresses:

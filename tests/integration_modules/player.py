@@ -63,7 +63,7 @@ class Player:
     def examples(self, *modules, roles=()):
         """Play the examples of these modules; return what ansible-playbook said, and how many tasks changed something."""
         path = self.directory / "play.yml"
-        play = {"hosts": HOST, "gather_facts": False, "vars": VARIABLES, "roles": list(roles)}
+        play = {"hosts": HOST, "gather_facts": True, "vars": VARIABLES, "roles": list(roles)}
         play["tasks"] = [task for module in modules for task in examples(module)]
         path.write_text(yaml.safe_dump([play], sort_keys=False))
         done = self(path)

@@ -853,3 +853,25 @@ def test_a_damaged_manifest_is_named(host: Host) -> None:
     path.write_text("{")
     with pytest.raises(MailError, match=rf"^{path} is damaged .*; repair or delete it$"):
         host.run()
+
+
+def test_an_initial_file_is_put_where_there_is_none_and_keeps_what_others_write(host):
+    files, initial = {"svc/a": b"a\n", "svc/table": b""}, ["svc/table"]
+    assert host.run(files, initial=initial)["changed_files"] == [host.shown("svc/a"), host.shown("svc/table")]
+    host.write("svc/table", "theirs\n")
+    for check in (True, False):
+        again = host.run(files, check=check, initial=initial)
+        assert (again["changed"], again["edited_files"], again["warnings"]) == (False, [], [])
+    seen = host.dest / "seen"
+    validate = [{"argv": ["cp", "{stage}/svc/table", str(seen)], "fail_on": [], "environment": {}, "needs": [], "timeout": 60}]
+    assert host.run({**files, "svc/a": b"b\n"}, initial=initial, validate=validate)["changed_files"] == [host.shown("svc/a")]
+    assert host.content() == {"svc/a": b"b\n", "svc/table": b"theirs\n", "seen": b"theirs\n"}
+    # Ours again once it is no longer initial, and not as if it had been edited since.
+    done = host.run({"svc/table": b"ours\n"})
+    assert (host.content()["svc/table"], done["edited_files"], done["removed_files"]) == (b"ours\n", [], [host.shown("svc/a")])
+
+
+def test_an_initial_file_still_gets_its_mode(host):
+    host.write("svc/table", "theirs\n", 0o600)
+    assert host.run({"svc/table": b""}, initial=["svc/*"])["changed_files"] == [host.shown("svc/table")]
+    assert host.snapshot()["svc/table"][0] == "-rw-r--r--" and host.content() == {"svc/table": b"theirs\n"}

@@ -358,6 +358,10 @@ def test_the_tables():
         assert any(re.search(pattern, address) for pattern in patterns) is matches, address
 
 
+def test_tables_that_refuse_nobody():
+    assert (_mailman.postfix_table([]), _mailman.opensmtpd_table([])) == ("", "^$\n")
+
+
 def test_a_slash_in_the_name_of_a_list_does_not_end_the_pattern():
     line = _mailman.postfix_table([(MailingList("we/ird", "lists.test"), ("join",))], "No")
     assert line == "/^we\\/ird-(join)(\\+[^@]*)?@lists\\.test$/ 550 5.7.1 No\n"

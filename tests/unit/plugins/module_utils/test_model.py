@@ -8,7 +8,7 @@ import contextlib
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _dovecot, _model, _records
+from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _dovecot, _mailman, _model, _records
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 HASH = "$2b$12$" + "a" * 53
@@ -187,6 +187,7 @@ _NESTED = {
     "aliases": ("a@example.org", ()),
     "slow_destinations": ("slow", ("domains", "connections", "delay")),
     "dns": (None, tuple(_model.DNS_KEYS)),
+    "refusals": (None, ("addresses", "postfix", "opensmtpd")),
     "certificates": (None, tuple(_model.CERTIFICATE_KEYS)),
     "filter": (None, ("reject", "junk", "greylist", "dnsbls", "trusted")),
 }
@@ -254,6 +255,38 @@ def test_too_many_spf_lookups_are_found_before_anything_changes():
 @pytest.mark.parametrize(("text", "expected"), [(0, 0), (5, 5), ("500M", 500 * 1024**2), ("2 GiB", 2 * 1024**3), ("1k", 1024), ("7", 7)])
 def test_sizes(text, expected):
     assert _model.size(text, "quota") == expected
+
+
+LISTS = [_mailman.MailingList("we/ird+news", "lists.test")]
+
+
+def test_the_tables_of_mailman_harden_are_taken_and_none_is_not_empty_ones():
+    refusals = _mailman.refused(LISTS, LISTS, _mailman.commands(_mailman.COMMANDS, []))
+    tables = {"postfix": _mailman.postfix_table(refusals), "opensmtpd": _mailman.opensmtpd_table(refusals)}
+    assert _model.normalise(given(refusals={"addresses": _mailman.refused_addresses(refusals), **tables}))["refusals"] == tables
+    empty = {"postfix": _mailman.postfix_table([]), "opensmtpd": _mailman.opensmtpd_table([])}
+    assert _model.normalise(given(refusals={"addresses": [], **empty}))["refusals"] == empty
+    assert _model.normalise(given())["refusals"] == _model.normalise(given(refusals={}))["refusals"] == {}
+
+
+@pytest.mark.parametrize(
+    ("tables", "message"),
+    [
+        (["a@b.test"], "mail_refusals must be a dictionary, not list"),
+        ({"postfix": ""}, "mail_refusals.opensmtpd None is not the table that mailman_harden returns as refusals.opensmtpd"),
+        ({"opensmtpd": "", "postfix": ""}, "mail_refusals.opensmtpd '' is not the table that mailman_harden returns as refusals.opensmtpd"),
+        ({"opensmtpd": "^$", "postfix": "/^a$/ OK\n"},
+         "mail_refusals.postfix '/^a$/ OK\\n' is not the table that mailman_harden returns as refusals.postfix"),
+        ({"opensmtpd": "/^a$/ 550 5.7.1 No\n", "postfix": ""},
+         "mail_refusals.opensmtpd '/^a$/ 550 5.7.1 No\\n' is not the table that mailman_harden returns as refusals.opensmtpd"),
+        ({"opensmtpd": "^$", "postfix": "", "exim": ""},
+         "mail_refusals has no key 'exim'; it knows addresses, postfix, opensmtpd"),
+    ],
+)  # fmt: skip
+def test_tables_that_no_mta_could_read(tables, message):
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(refusals=tables))
+    assert error.value.rules == (message,)
 
 
 def test_slow_destinations_have_a_default_and_can_be_none():
