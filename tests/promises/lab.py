@@ -963,6 +963,19 @@ def filter_down(lab: Lab) -> str:
     return f"{code} {reply}"
 
 
+@book.promise("own-mail-restart")
+def own_mail_restart(lab: Lab) -> str:
+    """What a program on the host sends while the filter restarts is signed all the same."""
+    user, recipient = lab.account()[0], lab.bigmail["user"]
+    message = lab.message(user, recipient)
+    send = f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(user)} {shlex.quote(recipient)}"
+    lab.run(f"{lab.commands['stop_filter']}; {send} & {lab.commands['start_filter']}; wait $!")
+    found = authentication(lab.at_bigmail(message["Message-ID"], within=120))
+    if found.get("dkim") != "pass":
+        raise Broken(f"the strict receiver found {found}")
+    return ", ".join(f"{method}={result}" for method, result in sorted(found.items()))
+
+
 @book.promise("own-mail-waits")
 def own_mail_waits(lab: Lab) -> str:
     """What a program on the host sends while the filter is away waits for it, and leaves signed."""

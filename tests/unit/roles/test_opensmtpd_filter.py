@@ -14,6 +14,7 @@ import socket
 import socketserver
 import subprocess
 import sys
+import tempfile
 import threading
 from pathlib import Path
 
@@ -221,6 +222,19 @@ def test_with_rspamd_away_mail_is_deferred_but_that_of_this_host_waits_and_passe
         smtpd.report("link-disconnect")
         smtpd.connect("unix:/var/run/smtpd.sock")
         assert smtpd.message() == (MESSAGE, "proceed")
+
+
+@pytest.mark.parametrize("junk", [b"", b"X-Spam: Yes\n"])
+def test_a_message_is_whole_also_for_an_rspamd_that_comes_back(rspamd, junk):
+    message = b"Subject: one\n\nhello\n"
+    with tempfile.SpooledTemporaryFile() as content, socket.socket() as unused:
+        content.write(junk + message)
+        unused.bind(("127.0.0.1", 0))
+        session = FILTER.Session(content=content)
+        with pytest.raises(FILTER.Deferred, match="refused"):
+            FILTER.ask_rspamd(f"127.0.0.1:{unused.getsockname()[1]}", session, 5)
+        assert FILTER.ask_rspamd(rspamd.address, session, 5) == rspamd.verdict
+    assert [body for _path, _headers, body in rspamd.asked] == [message]
 
 
 def test_headers_of_rspamd_go_on_top_and_signatures_above_all_that_they_sign(start, rspamd):

@@ -16,6 +16,7 @@ import argparse
 import concurrent.futures
 import dataclasses
 import http.client
+import io
 import json
 import re
 import socket
@@ -158,6 +159,8 @@ def ask_rspamd(url: str, session: Session, timeout: float) -> dict:
     :raises Deferred: there is none
     """
     host, _colon, port = url.rpartition(":")
+    # It may have been read before, for a filter that was not there.
+    session.content.seek(0, io.SEEK_END)
     size = session.content.tell()
     session.content.seek(0)
     # That smtpd called the client junk is no opinion of the sender's about its mail, which Rspamd would count.
