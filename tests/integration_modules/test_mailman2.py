@@ -253,4 +253,4 @@ def test_the_release_is_found_out(host):
 def test_no_lists_at_all(host):
     (host.lists / "news.json").unlink()
     result = host.harden()
-    assert (result["changed"], result["lists"], result["refusals"]) == (False, [], {"addresses": [], "postfix": "", "opensmtpd": ""})
+    assert (result["changed"], result["lists"], result["refusals"]) == (False, [], {"addresses": [], "postfix": "", "opensmtpd": "^$\n"})
