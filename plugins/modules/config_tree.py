@@ -39,6 +39,8 @@ options:
         so usually below C(templates/) of the role.
       - Its tree mirrors O(dest). Files whose name ends in C(.j2) are rendered, without that ending in their name; all others are
         copied as they are.
+      - A variable that several of them use is evaluated once, also one that none of them needs in the end, and has the same value in
+        all. One that speaks of C(template_path) and its like is evaluated in each.
       - Files and directories whose names start with C(_) are partials for C({% include %}). They are not installed.
         They are found beside the template, from the top of this tree, and from C(templates/).
       - Symbolic links in the tree are followed, but must not lead out of it.
