@@ -67,8 +67,8 @@ def postfix_srs_hash(key: str, stamp: str, domain: str, local: str, _back: str) 
 
 
 def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str) -> str:
-    """Return the hash of smtpd's own scheme (srs.c)."""
-    return _short(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest())
+    """Return the hash of smtpd's own scheme (srs.c), in the alphabet of RFC 3548 section 4."""
+    return _short(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest()).translate(str.maketrans("+/", "-_"))
 
 
 MTAS = {
