@@ -127,6 +127,8 @@ _LEARNED = (
     "if redis.call('type', k).ok == 'hash' then s = s + (redis.call('hget', k, 'learns_spam') or 0); "
     "h = h + (redis.call('hget', k, 'learns_ham') or 0) end end return {s, h}\" 0"
 )
+# While it loads what it has kept, it answers every question with LOADING, and its client then ends well.
+_ANSWERS = "until [ \"$({ask} ping 2>&1)\" = PONG ]; do sleep 0.3; done"
 # As if the time that greylisting asks for had passed.
 _LATER = "eval \"for _, k in ipairs(redis.call('keys', 'rg*')) do redis.call('set', k, redis.call('get', k) - 600, 'keepttl') end\" 0"
 
@@ -162,7 +164,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             "greylist_later": f"{ask} {_LATER}",
             "a_day_later": _a_day_later(mta, f"rcctl stop {service}", f"rcctl start {service}"),
             "srs_key": {"postfix": "cat /etc/mail/postfix.srs.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/mail/smtpd.srs.conf"}[mta],
-            "restart_store": "rcctl restart redis",
+            "restart_store": f"rcctl restart redis && {_ANSWERS.format(ask=ask)}",
             "stop_filter": "rcctl stop rspamd",
             "start_filter": "rcctl start rspamd",
             "stop_delivery": "rcctl stop dovecot",
@@ -181,7 +183,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "greylist_later": f"{ask} {_LATER}",
         "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
         "srs_key": {"postfix": "cat /etc/postsrsd.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/smtpd.srs.conf"}[mta],
-        "restart_store": f"systemctl restart {backend}",
+        "restart_store": f"systemctl restart {backend} && {_ANSWERS.format(ask=ask)}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",
         "stop_delivery": "systemctl stop dovecot",
