@@ -72,7 +72,8 @@ def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str)
 
 
 MTAS = {
-    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f", postfix_srs_hash),
+    # What a program on the host sends waits before the queue, and is looked for once a minute (pickup).
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f && postkick public pickup W", postfix_srs_hash),
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
                      judges_names=True, srs_at_alias=True),
 }
