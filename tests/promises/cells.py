@@ -71,9 +71,12 @@ def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str)
     return _short(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest()).translate(str.maketrans("+/", "-_"))
 
 
+# What a program on the host sends waits before the queue, and pickup looks for it once a minute, or when it is told. Whoever tells it
+# dies of SIGPIPE if it hangs up first.
+_POSTFIX_FLUSH = "postqueue -f && for try in 1 2 3 4 5; do if postkick public pickup W; then break; fi; done"
+
 MTAS = {
-    # What a program on the host sends waits before the queue, and is looked for once a minute (pickup).
-    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", "postqueue -f && postkick public pickup W", postfix_srs_hash),
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", _POSTFIX_FLUSH, postfix_srs_hash),
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
                      judges_names=True, srs_at_alias=True),
 }

@@ -766,6 +766,9 @@ def junk_learning(lab: Lab) -> str:
         if not right or sum(abs(count) for count in taught.values()) > 2:
             raise Broken(f"{what} by {by} taught {taught}, not {expected or 'nothing'}")
         said.append(f"{what} by {by}: spam {taught['spam']:+d}, ham {taught['ham']:+d}")
+        # Rspamd counts first, and then takes down which kind the message is. Until it has, what a hand would not do as fast is
+        # to it what it knows.
+        time.sleep(1)
 
     for by in ("MOVE", "COPY"):
         token = secrets.token_hex(8)
