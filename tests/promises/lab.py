@@ -766,17 +766,23 @@ def junk_learning(lab: Lab) -> str:
         if not right or sum(abs(count) for count in taught.values()) > 2:
             raise Broken(f"{what} by {by} taught {taught}, not {expected or 'nothing'}")
         said.append(f"{what} by {by}: spam {taught['spam']:+d}, ham {taught['ham']:+d}")
-        # Rspamd counts first, and then takes down which kind the message is. Until it has, what a hand would not do as fast is
-        # to it what it knows.
+        # Rspamd counts first, and then takes down which kind the message is; a hand is not as fast as that.
         time.sleep(1)
 
-    for by in ("MOVE", "COPY"):
+    def new() -> str:
         token = secrets.token_hex(8)
         text = " ".join(secrets.token_hex(4) for _ in range(60))
         mailbox.append(*lab.files(user), "INBOX", lab.message(f"x@{lab.helo}", user, text + "\n", Subject=token).as_bytes())
+        return token
+
+    for by in ("MOVE", "COPY"):
+        token = new()
         teaches("to Junk", token, "INBOX", "Junk", by, "spam")
         teaches("from Junk", token, "Junk", "INBOX", by, "ham")
-    teaches("to Junk again", token, "INBOX", "Junk", "MOVE", "spam")
+        mailbox.purge(*lab.files(user), token)
+    # Another one: on Debian 12 (Rspamd 3.4) one that has been learnt as both was not always learnt a third time.
+    token = new()
+    teaches("another to Junk", token, "INBOX", "Junk", "MOVE", "spam")
     teaches("from Junk to Trash", token, "Junk", "Trash", "MOVE", "")
     mailbox.purge(*lab.files(user), token)
     return "; ".join(said)
