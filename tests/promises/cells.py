@@ -81,6 +81,9 @@ MTAS = {
                      judges_names=True, srs_at_alias=True),
 }
 
+#: Where a message that has been learnt as both kinds is not always learnt a third time: Rspamd 3.4.
+LEARNS_TWICE = ("bookworm",)
+
 #: What a machine may seem to keep that is too slow to break it.
 BY_CHANCE = ("slow-provider",)
 
