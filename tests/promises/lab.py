@@ -541,8 +541,10 @@ def forwarding_bounces(lab: Lab) -> str:
         raise Broken(f"{foreign} was told by <{returns_to(told)}>, which is no bounce: {told['Subject']}")
     local, _at, domain = sender.partition("@")
     parts = local.split("=")
-    changed = "=".join([parts[0], ("B" if parts[1][0] == "A" else "A") + parts[1][1:], *parts[2:]])
-    older = "=".join([*parts[:2], ("B" if parts[2][0] == "A" else "A") + parts[2][1:], *parts[3:]])
+    # Another letter, and not the other case of the same one: a hash is compared without regard to case.
+    hashed, stamp = (("B" if part[0] in "Aa" else "A") + part[1:] for part in parts[1:3])
+    changed = "=".join([parts[0], hashed, *parts[2:]])
+    older = "=".join([*parts[:2], stamp, *parts[3:]])
     other = "=".join([*parts[:-1], f"somebody-{secrets.token_hex(3)}"])
     where = (domain, *(lab.catch_all if lab.mta.srs_at_alias else ()))
     for attempt in (changed, older, other, f"SRS0=AAAA=AA=bigmail.test={foreign.partition('@')[0]}", f"SRS1=AAAA=bigmail.test={local[4:]}",
