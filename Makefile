@@ -27,5 +27,5 @@ lint unit integration molecule bench:  ## one part of `make test`, and the bench
 
 clean:  ## take everything down and delete what the commands above have cached
 	if [ -e $(CACHE)/venv-oldest/.stamp ]; then tests/internet/internet down; fi
-	cd $(CACHE) 2>/dev/null && rm -rf venv-oldest venv-newest pycache general collections ansible-home ruff internet{,-*} hosts{,-*} proxy{,-*} base molecule{,-*} .setup.lock .test.lock || true
+	cd $(CACHE) 2>/dev/null && rm -rf venv-{oldest,newest,bench} pycache general collections ansible-home ruff internet{,-*} hosts{,-*} proxy{,-*} base molecule{,-*} .setup.lock .test.lock || true
 	rmdir $(CACHE) 2>/dev/null || true
