@@ -27,5 +27,4 @@ lint unit integration molecule bench:  ## one part of `make test`, and the bench
 
 clean:  ## take everything down and delete what the commands above have cached
 	if [ -e $(CACHE)/venv-oldest/.stamp ]; then tests/internet/internet down; fi
-	cd $(CACHE) 2>/dev/null && rm -rf venv-{oldest,newest,bench} pycache general collections ansible-home ruff internet{,-*} hosts{,-*} proxy{,-*} base molecule{,-*} .setup.lock .test.lock || true
-	rmdir $(CACHE) 2>/dev/null || true
+	if [ -d $(CACHE) ]; then cd $(CACHE) && rm -rf venv-{oldest,newest,bench} pycache general collections ansible-home ruff internet{,-*} hosts{,-*} proxy{,-*} base molecule{,-*} .setup.lock .test.lock && rmdir --ignore-fail-on-non-empty $(CACHE); fi

@@ -47,10 +47,9 @@ class Lab(Server):
     """The server under test and what surrounds it.
 
     C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like, C(mta)
-    is how its queue is seen, C(further_ports) are open beside those of mail and SSH, C(learns_again) is
-    whether a message is learnt a third time, all from cells.py; C(bigmail) is a mailbox at
-    the strict receiver; C(quota) is that of the last account, in bytes; C(score) the Senderscore that clients
-    need.
+    is how its queue is seen, C(further_ports) are open beside those of mail and SSH, C(learns_again) is whether a message is learnt
+    a third time, all from cells.py; C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes;
+    C(score) the Senderscore that clients need.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)

@@ -34,10 +34,16 @@ def run(*argv: str | pathlib.Path, check: bool = True, text: str | None = None, 
     words = _wrap(argv, inside, group)
     source = {"input": text} if text is not None else {"stdin": subprocess.DEVNULL}
     done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=timeout,
-                          env={**os.environ, "LC_ALL": "C.UTF-8"}, **source)
+                          env=_environment(LC_ALL="C.UTF-8"), **source)
     if check and done.returncode:
         raise SystemExit(f"internet: {' '.join(words)}: exit {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
     return done
+
+
+def _environment(**further: str) -> dict[str, str]:
+    """Return ours, but that Python compiles nothing into the checkout, nor a tree's packages to the place that tests/run names."""
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONPYCACHEPREFIX"}
+    return {**inherited, "PYTHONDONTWRITEBYTECODE": "1", **further}
 
 
 def _wrap(argv: Sequence[str | pathlib.Path], inside: bool, group: str | None) -> list[str]:
@@ -92,10 +98,9 @@ def background(argv: Sequence[str | pathlib.Path], log: pathlib.Path, group: str
                inside: bool = False) -> subprocess.Popen[bytes]:
     """Start a process that outlives this one and its shell."""
     words = _wrap(argv, inside, group)
-    environment = {**os.environ, "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY": "1"}
     with open(log, "ab") as output:
         return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True, cwd="/",
-                                env=environment)
+                                env=_environment(SYSTEMD_NSPAWN_UNIFIED_HIERARCHY="1"))
 
 
 def end(pids: Sequence[int], patience: float = 5) -> None:
