@@ -7,8 +7,9 @@
 from __future__ import annotations
 
 import pathlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
@@ -17,6 +18,19 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _inventory,
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+
+#: The default of a role's variable that stands for a shared one.
+_SHARED = re.compile(r"\{\{ (mail_\w+) \| default\([^()]*\) \}\}\Z")
+
+
+class _Role(NamedTuple):
+    """A role's variables."""
+
+    name: str
+    options: dict[str, Any]
+    defaults: dict[str, Any]
+    #: The names of those that are set, and not by its defaults.
+    own: list[str]
 
 
 class ActionModule(ActionBase):
@@ -32,8 +46,9 @@ class ActionModule(ActionBase):
         self._variables = dict(task_vars or {})
         # What is broken already may break what is made of it; that is no news then.
         self._consequences: list[Exception] = []
-        errors: dict[str, None] = dict.fromkeys(self._shared())
-        for role in options["roles"]:
+        roles = [self._read(name) for name in options["roles"]]
+        errors: dict[str, None] = dict.fromkeys(self._shared(roles))
+        for role in roles:
             errors.update(dict.fromkeys(self._role(role)))
         if not errors and self._consequences:
             raise self._consequences[0]
@@ -46,15 +61,30 @@ class ActionModule(ActionBase):
             )
         return result
 
-    def _shared(self) -> Iterator[str]:
+    def _read(self, name: str) -> _Role:
+        specs = self._load(name, "meta/argument_specs.yml").get("argument_specs", {})
+        if not specs:
+            raise AnsibleError(f"roles {name!r} is not a role of this collection with an argument spec")
+        options = {option: rules for entry in specs.values() for option, rules in entry.get("options", {}).items()}
+        defaults = self._load(name, "defaults/main.yml")
+        values = self._variables
+        own = [option for option in options if option in values and not (option in defaults and values[option] == defaults[option])]
+        return _Role(name, options, defaults, own)
+
+    def _shared(self, roles: Sequence[_Role]) -> Iterator[str]:
         """What is wrong with the variables that all roles share."""
         facts = self._variables.get("ansible_facts", {})
-        given: dict[str, Any] = {
+        # What a role takes from there also when nothing is said. The addresses that a host has by itself may be private ones, which
+        # nobody outside reaches.
+        usual: dict[str, Any] = {
             "fqdn": self._variables.get("inventory_hostname"),
             "users": {},
-            # The addresses that a host has by itself may be private ones, which nobody outside reaches.
             "addresses": [facts[key]["address"] for key in ("default_ipv4", "default_ipv6") if facts.get(key, {}).get("address")],
         }
+        taken = {option.partition("_")[2] for role in roles for option in role.options if option not in role.own}
+        if not any(role.name in ("identity", "dns") for role in roles):
+            taken.discard("addresses")
+        given = {name: value for name, value in usual.items() if name in taken}
         for name in sorted(name for name in self._variables if name.startswith("mail_")):
             try:
                 given[name.removeprefix("mail_")] = self._templar.template(self._variables[name])
@@ -62,29 +92,27 @@ class ActionModule(ActionBase):
                 yield _unknown(name, exc)
         yield from self._broken(lambda: _model.normalise(given, facts.get("os_family", "")))
 
-    def _role(self, role: str) -> Iterator[str]:
+    def _role(self, role: _Role) -> Iterator[str]:
         """What is wrong with the variables of one role that are not its own defaults, by themselves and together."""
-        defaults = self._load(role, "defaults/main.yml")
-        specs = self._load(role, "meta/argument_specs.yml").get("argument_specs", {})
-        if not specs:
-            raise AnsibleError(f"roles {role!r} is not a role of this collection with an argument spec")
-        options = {name: option for entry in specs.values() for name, option in entry.get("options", {}).items()}
         # Of the defaults many are made of the shared variables, which are judged above.
-        own = [name for name in options if name in self._variables and not (name in defaults and self._variables[name] == defaults[name])]
         given = {}
-        for name in own:
+        for name in role.own:
             try:
                 given[name] = self._templar.template(self._variables[name])
             except AnsibleError as exc:
                 yield _unknown(name, exc)
-        yield from _inventory.type_errors({name: option for name, option in options.items() if name in given or name not in own}, given)
-        if not own:
+        judged = {name: option for name, option in role.options.items() if name in given or name not in role.own}
+        yield from _inventory.type_errors(judged, given)
+        if not role.own:
             return
-        internal = self._load(role, "vars/main.yml")
-        templar = self._templar.copy_with_new_env(available_variables={**defaults, **self._variables, **internal})
-        for name in (f"__{role}_model", f"__{role}_plan"):
+        internal = self._load(role.name, "vars/main.yml")
+        templar = self._templar.copy_with_new_env(available_variables={**role.defaults, **self._variables, **internal})
+        # What it is given instead of the shared ones is what the user wrote.
+        instead = {match[1]: name for name in role.own if (match := _SHARED.match(str(role.defaults.get(name))))}
+        for name in (f"__{role.name}_model", f"__{role.name}_plan"):
             if name in internal:
-                yield from self._broken(lambda name=name: templar.template(internal[name]))
+                for rule in self._broken(lambda name=name: templar.template(internal[name])):
+                    yield _inventory.renamed(rule, instead)
 
     def _broken(self, function: Callable[[], Any]) -> list[str]:
         """Return the rules that a function finds broken."""

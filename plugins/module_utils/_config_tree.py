@@ -788,7 +788,7 @@ def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> b
     """Run the checkers on the staged tree; whether all of them ran and accepted it.
 
     :raises Refusal: one did not accept it
-    :raises MailError: one is not installed, outside check mode
+    :raises MailError: one, or what it needs, is not there, outside check mode
     """
     folders = os.environ.get("PATH", "").split(os.pathsep)
     search = os.pathsep.join([*(path for path in folders if path), *(path for path in SYSTEM_PATH if path not in folders)])
@@ -807,8 +807,12 @@ def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> b
             if check:
                 return False
             raise MailError(f"validate: the checker {argv[0]!r} is not installed on this host; nothing has been changed")
-        if check and not all(os.path.exists(filled(path)) for path in checker.get("needs") or ()):
+        absent = [path for path in map(filled, checker.get("needs") or ()) if not os.path.exists(path)]
+        if absent and check:
             return False
+        if absent:
+            told = " and ".join(absent).replace(stage, tree.dest)
+            raise MailError(f"validate: `{' '.join(command)}` needs {told}, not found on this host; nothing has been changed")
         seconds = checker.get("timeout") or 60
         rc, output = _run([program, *argv[1:]], {**environment, "PATH": search, "LC_ALL": "C", **own}, stage, seconds)
         told = rules.mask(output, hidden).replace(stage, tree.dest).strip()

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,6 +33,11 @@ def type_errors(options: Mapping[str, Mapping[str, Any]], given: Mapping[str, An
         elif messages or _misread(options[name], given[name]):
             found.append(f"{name} must be {_rule(options[name])}, not {_shown(given[name], bool(options[name].get('no_log')))}")
     return found
+
+
+def renamed(rule: str, names: Mapping[str, str]) -> str:
+    """Return a broken rule with other names for some of the variables in it."""
+    return re.sub(r"\bmail_\w+", lambda match: names.get(match[0], match[0]), rule)
 
 
 def _misread(option: Mapping[str, Any], value: Any) -> bool:

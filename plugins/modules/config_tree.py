@@ -134,8 +134,8 @@ options:
         default: {}
       needs:
         description:
-          - Files outside of the tree that the command reads and that something earlier in the play puts there. In check mode the
-            command does not run where one of them does not exist yet.
+          - Files outside of the tree that the service reads and that something earlier puts there. One that does not exist is an
+            error, except in check mode.
         type: list
         elements: path
         default: []

@@ -115,7 +115,9 @@ def test_what_roles_make_of_a_wrong_variable_is_not_told_again(site):
 
 def test_the_variables_of_one_role_are_judged_together(site):
     _status, output = site(one(postfix_aliases={"a@example.org": "gone@example.org"}))
-    assert rules(output) == ["mail_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
+    assert rules(output) == ["postfix_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
+    _status, output = site(one(rspamd_filter={"dnsbl": []}, mail_filter={}))
+    assert rules(output) == ["rspamd_filter has no key 'dnsbl' (did you mean 'dnsbls'?); it knows reject, junk, greylist, dnsbls, trusted"]
 
 
 @pytest.mark.parametrize(("address", "why"), [("10.0.0.5", "private, RFC 1918"), ("fd00::5", "unique local, RFC 4193")])

@@ -1,0 +1,127 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Roles by themselves, without the site's playbook, on a bare host and beside another mail server.
+
+The tests build on each other, in the order of this file.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+INTERNET = HERE.parent / "internet"
+sys.path.insert(0, str(INTERNET))
+
+from little import machine, services
+from little.plan import Inventory
+
+pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
+
+HOST = "mail.roles.test"
+MACHINE = Inventory().host(HOST)
+ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/defaults/main.yml"))
+#: What it takes to get mail and to read it.
+SERVER = ["certificate", "dovecot", "postfix"]
+
+#: Says what a bare host does not have: lists of packages, and the packages of the roles.
+BARE = "find /var/lib/apt/lists -name '*_Packages*'; dpkg-query -W | grep -E 'certbot|dovecot|smtpd|postfix|rspamd|unbound' || true"
+#: As a client whose name is not this machine's; a certificate that is signed by itself is good enough for it.
+SEND = """
+import smtplib, sys
+with smtplib.SMTP(sys.argv[1], local_hostname="client.test") as client:
+    client.starttls()
+    client.sendmail(*sys.argv[2:], "Subject: alone\\n\\nBy roles alone.\\n")
+"""
+
+
+def on_host(command: str) -> str:
+    return services.on(MACHINE, command, timeout=300)
+
+
+def outside(*words: str | Path, text: str | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([INTERNET / "inside", *words], input=text, capture_output=True, text=True, check=False, timeout=600)
+
+
+def play(roles: list[str], *options: str, **variables: object) -> tuple[str, dict[str, int]]:
+    """Play these roles; return what was said in one line, and the counts of the recap."""
+    given = ["--extra-vars", json.dumps({"roles_alone": roles, **variables})]
+    inventories = ["-i", INTERNET / "inventory.yml", "-i", HERE / "inventory.yml"]
+    done = outside("ansible-playbook", *inventories, *given, *options, HERE / "playbook.yml")
+    output = " ".join((done.stdout + done.stderr).split())
+    recap = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", output.partition("PLAY RECAP")[2])}
+    assert (done.returncode == 0) == (recap["failed"] == 0), output[-6000:]
+    return output, recap
+
+
+def greeting() -> str:
+    return on_host("exec 3<>/dev/tcp/127.0.0.1/25; head -n 1 <&3")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def host():
+    subprocess.run([INTERNET / "internet", "destroy", HOST], check=True, capture_output=True)
+    subprocess.run([INTERNET / "internet", "boot", HOST], check=True, capture_output=True)
+    yield
+    subprocess.run([INTERNET / "internet", "destroy", HOST], check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_check_mode_on_a_bare_host(role):
+    assert on_host(BARE) == ""
+    output, recap = play([role], "--check", dns_report_file="")
+    assert recap["failed"] == 0, output[-6000:]
+    assert on_host(BARE) == ""
+
+
+@pytest.fixture(scope="module")
+def exim(host) -> str:
+    """The greeting of the mail server that a Debian has by default."""
+    on_host("(apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq -y install exim4-daemon-light) >/dev/null 2>&1")
+    on_host("timeout 60 sh -c 'until ss -lntH \"sport = 25\" | grep -q 25; do sleep 0.5; done'")
+    found = greeting()
+    assert "Exim" in found
+    return found
+
+
+@pytest.mark.parametrize("role", ["opensmtpd", "postfix"])
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"aliases": {"a@roles.test": "gone@roles.test"}}, "{role}_aliases['a@roles.test'] leads to 'gone@roles.test', which is neither"),
+        ({}, "{role} would not start without /etc/ssl/postmaster-mail/mail.roles.test.pem and /etc/ssl/postmaster-mail/"),
+    ],
+    ids=["wrong variable", "no certificate"],
+)
+def test_what_cannot_work_leaves_the_server_that_is_there(exim, role, variables, told):
+    output, recap = play([role], **{f"{role}_{name}": value for name, value in variables.items()})
+    assert told.format(role=role) in output
+    assert (recap["failed"], recap["changed"]) == (1, 0)
+    assert exim.split()[:2] == greeting().split()[:2]
+
+
+@pytest.fixture(scope="module")
+def server(exim) -> None:
+    output, recap = play(SERVER)
+    assert recap["failed"] == 0, output[-6000:]
+
+
+def test_mail_comes_in_without_a_filter(server):
+    sent = outside(sys.executable, "-c", SEND, HOST, "outside@client.test", "me@roles.test")
+    assert sent.returncode == 0, sent.stderr
+    on_host("timeout 30 sh -c 'until [ -n \"$(doveadm search -u me@roles.test mailbox INBOX subject alone)\" ]; do sleep 0.5; done'")
+
+
+def test_nothing_changes_the_second_time(server):
+    output, recap = play(SERVER)
+    assert (recap["failed"], recap["changed"]) == (0, 0), output[-6000:]
+    assert "make_room" not in output
