@@ -239,11 +239,15 @@ class Smtp:
         return code, reply.decode("utf-8", "replace").replace("\n", " ")
 
     def login(self, user: str, password: str) -> None:
-        """Authenticate with PLAIN.
+        """Authenticate with PLAIN; where that has been done too often in this minute (450 of Postfix), in the next one.
 
         :raises Broken: refused
         """
+        end = time.monotonic() + 65
         code, reply = self.authenticate(user, password)
+        while code == 450 and time.monotonic() < end:
+            time.sleep(10)
+            code, reply = self.authenticate(user, password)
         if code != 235:
             raise Broken(f"authentication of {user} was refused: {code} {reply}")
 
