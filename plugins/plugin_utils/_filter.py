@@ -36,6 +36,8 @@ def filter_of(function: Callable[..., Any], prefix: str = "", **types: str) -> C
             return function(*given.args, **given.kwargs)
         except MailError as exc:
             raise AnsibleFilterError(f"{prefix}{exc}") from exc
+        except KeyError as exc:  # a model that another filter should have made, and has not
+            raise AnsibleFilterError(f"{prefix}{next(iter(given.arguments))} lacks the key {exc}") from exc
 
     called.types = types  # type: ignore[attr-defined]
     return called

@@ -77,6 +77,7 @@ ERRORS = [
     (lambda: called("dns_report", ["x"]), "records must be a list of dictionaries, and one of them is str"),
     (lambda: called("missing_packages", "rspamd", {}), "missing_packages: wanted must be a list, not str"),
     (lambda: called("mail_mta", [], "Debian"), "mail_mta: given [] must be a string, not list"),
+    (lambda: called("mail_delivery", {}), "model lacks the key 'users'"),
     (lambda: called("reverse_name", "x"), "reverse_name: address 'x' is not an IPv4 or IPv6 address"),
 ]
 
