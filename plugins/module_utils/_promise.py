@@ -246,7 +246,7 @@ class Smtp:
         end = time.monotonic() + 65
         code, reply = self.authenticate(user, password)
         while code == 450 and time.monotonic() < end:
-            time.sleep(10)
+            time.sleep(10)  # not less: each refusal is an error of the session, and too many of them end it
             code, reply = self.authenticate(user, password)
         if code != 235:
             raise Broken(f"authentication of {user} was refused: {code} {reply}")
