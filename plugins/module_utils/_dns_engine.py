@@ -219,7 +219,8 @@ class _Run:
                 loaded[item.zone] = files.load(item.zone)
         today = int(time.strftime("%Y%m%d"))
         texts = {}
-        for zone, changes in _by_zone(self._plan_files(batch, loaded)).items():
+        planned = _by_zone(self._plan_files(batch, loaded))
+        for zone, changes in planned.items():
             outcome.changes += changes
             try:
                 texts[zone] = _zone_file.edit(loaded[zone].file, changes, today)
@@ -232,7 +233,7 @@ class _Run:
             if text == before:
                 continue
             try:
-                entry["backup"] = files.replace(zone, loaded[zone], text)
+                entry["backup"] = files.replace(zone, loaded[zone], text, planned[zone])
             except MailError as exc:
                 outcome.errors.append(str(exc))
                 outcome.failed_zones.add(zone)
@@ -261,6 +262,10 @@ class _Run:
         found, others = {}, {}
         for item in batch:
             file = loaded[item.zone].file
+            try:
+                _zone_file.check_authority(file, item.name)
+            except MailError as exc:
+                raise MailError(f"zone {item.zone!r}: {loaded[item.zone].path}: {exc}") from exc
             found[item.key] = file.rrset(*item.key)
             found[item.name, "CNAME"] = file.rrset(item.name, "CNAME")
             if item.type == "CNAME":

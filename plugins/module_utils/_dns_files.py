@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _zone_file
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
 from ansible_collections.postmaster.mail.plugins.module_utils._zone_file import ZoneFile
 
-# Checkers in the order of choice; named-checkzone would look up hosts outside of the zone unless told not to.
+# Checkers in the order of choice, and what makes each print the zone as its server reads it (kzonecheck does from Knot 3.4 on).
+# named-checkzone would look up hosts outside of the zone unless told not to.
 _CHECKERS = (
-    ["named-checkzone", "-i", "local", "-q", "{zone}", "{file}"],
-    ["nsd-checkzone", "{zone}", "{file}"],
-    ["kzonecheck", "-o", "{zone}", "{file}"],
+    (["named-checkzone", "-i", "local", "-q", "{zone}", "{file}"], ["-D", "-s", "full", "-o", "-"]),
+    (["nsd-checkzone", "{zone}", "{file}"], ["-p"]),
+    (["kzonecheck", "-o", "{zone}", "{file}"], ["-p"]),
 )
 
 
@@ -43,7 +45,7 @@ class ZoneFiles:
         self.params = params
         self.check_mode = check_mode
         self.named = {owner_name(zone, "zone_files"): str(path) for zone, path in params["zone_files"].items()}
-        self._checker: list[str] | None = None
+        self._checker: tuple[list[str], list[str]] | None = None
 
     def path(self, zone: str) -> str:
         """Return the path of a zone's file, symbolic links followed: the file is replaced, not the link.
@@ -91,26 +93,46 @@ class ZoneFiles:
                 left += _zone_file.includes(found[name])
         return found
 
-    def checker(self) -> list[str]:
-        """Return the command that checks a zone file.
+    def checker(self) -> tuple[list[str], list[str]]:
+        """Return the command that checks a zone file, and the options that make it print the zone; none if it cannot.
 
         :raises MailError: there is none
         """
         if self._checker is None:
             if self.params["check_command"]:
-                self._checker = list(self.params["check_command"])
+                self._checker = list(self.params["check_command"]), []
             else:
-                for argv in _CHECKERS:
-                    found = self.module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin"])
-                    if found:
-                        self._checker = [found, *argv[1:]]
+                for argv, printing in _CHECKERS:
+                    path = self.module.get_bin_path(argv[0], opt_dirs=["/usr/sbin", "/sbin", "/usr/local/sbin", "/usr/local/bin"])
+                    if path:
+                        self._checker = [path, *argv[1:]], printing
                         break
                 else:
-                    names = ", ".join(argv[0] for argv in _CHECKERS)
+                    names = ", ".join(argv[0] for argv, _printing in _CHECKERS)
                     raise MailError(f"no zone checker is installed ({names}): install one, or set check_command")
         return self._checker
 
-    def replace(self, zone: str, loaded: Loaded, text: str) -> str | None:
+    def _check(self, zone: str, loaded: Loaded, staged: str, changes: Sequence[Change]) -> None:
+        """Let the checker accept the new file, and confirm that it reads there what was meant, and everything else as before."""
+        directory = os.path.dirname(loaded.path)
+        argv, printing = self.checker()
+        self._run(argv, zone, staged, directory, f"the new zone file {loaded.path} is refused by")
+        if not printing:
+            return
+        command = [argv[0], *printing, *argv[1:]]
+        printed, before = (self._printed(command, zone, path, directory) for path in (staged, loaded.path))
+        if printed is None:
+            return
+        try:
+            _zone_file.confirm(zone, printed, before, changes, os.path.basename(argv[0]))
+        except MailError as exc:
+            raise MailError(f"zone {zone!r}: {loaded.path}: {exc}; nothing was written") from exc
+
+    def _printed(self, command: Sequence[str], zone: str, path: str, directory: str) -> str | None:
+        code, octets, _err = self._call(command, zone, path, directory, encoding=None)
+        return octets.decode("latin-1") if code == 0 else None
+
+    def replace(self, zone: str, loaded: Loaded, text: str, changes: Sequence[Change]) -> str | None:
         """Check the new text, put it in place of the old one at once, and tell the server, if C(reload_command) is set.
 
         Owner and mode stay. Return the backup's path.
@@ -122,7 +144,7 @@ class ZoneFiles:
         # A checker follows relative $INCLUDE lines from the file's own directory.
         stage = directory if loaded.file.included or not self.check_mode else self.module.tmpdir
         with _staged(loaded.path, text.encode("latin-1"), stage) as staged:
-            self._run(self.checker(), zone, staged, directory, f"the new zone file {loaded.path} is refused by")
+            self._check(zone, loaded, staged, changes)
             if self.check_mode:
                 return None
             if _read(loaded.path, zone) != loaded.octets:
@@ -147,15 +169,19 @@ class ZoneFiles:
         return "the former one is back in its place; run again"
 
     def _run(self, command: Sequence[str], zone: str, path: str, directory: str, what: str) -> None:
+        code, out, err = self._call(command, zone, path, directory)
+        if code != 0:
+            words = " ".join((out + err).split())
+            name = os.path.basename(command[0])
+            raise MailError(f"zone {zone!r}: {what} {name} (status {code})" + (f": {words}" if words else ""))
+
+    def _call(self, command: Sequence[str], zone: str, path: str, directory: str, **options: Any) -> tuple[int, Any, Any]:
         argv = [word.replace("{zone}", zone).replace("{file}", path) for word in command]
         environment = {"LC_ALL": "C", "LANG": "C"}
         try:
-            code, out, err = self.module.run_command(argv, cwd=directory, environ_update=environment, handle_exceptions=False)
+            return self.module.run_command(argv, cwd=directory, environ_update=environment, handle_exceptions=False, **options)
         except OSError as exc:
             raise MailError(f"zone {zone!r}: {argv[0]}: {exc.strerror}") from exc
-        if code != 0:
-            words = " ".join((out + err).split())
-            raise MailError(f"zone {zone!r}: {what} {os.path.basename(argv[0])} (status {code})" + (f": {words}" if words else ""))
 
 
 @contextlib.contextmanager

@@ -67,10 +67,15 @@ class Wanted:
 
 @dataclass(frozen=True)
 class RRset:
-    """The records of one type at one name; ``ttl`` is None when there are none."""
+    """The records of one type at one name; ``ttl`` is None when there are none.
+
+    ``mixed`` says that the lines of a zone file give them several TTLs, of which ``ttl`` is the lowest: servers differ in which of
+    them they take (RFC 2181 section 5.2).
+    """
 
     values: tuple[Rdata, ...] = ()
     ttl: int | None = None
+    mixed: bool = False
 
     @property
     def keys(self) -> Counter[bytes]:
@@ -101,7 +106,8 @@ class Change:
 
     @property
     def ttl_changed(self) -> bool:
-        return bool(self.before.values and self.after.values) and self.before.ttl != self.after.ttl
+        before, after = self.before, self.after
+        return bool(before.values and after.values) and (before.ttl, before.mixed) != (after.ttl, after.mixed)
 
     @property
     def changed(self) -> bool:
@@ -165,9 +171,9 @@ def same_dkim_key(wanted: bytes, there: bytes) -> bool:
 def absolute_name(name: str, zone: str | None) -> str:
     """Return the absolute owner name, canonical and without its final dot.
 
-    ``@`` is the zone itself. A name with a final dot, or inside the zone, is absolute. Another name is relative to the
-    zone if it has at most one label after those with an underscore (``mail``, ``s1._domainkey``, ``_25._tcp.mail``);
-    anything longer could as well be a name of another zone, and is refused.
+    ``@`` is the zone itself, ``*`` the wildcard below it. A name with a final dot, or inside the zone, is absolute. Another
+    name is relative to the zone if it has at most one label after those with an underscore (``mail``, ``s1._domainkey``,
+    ``_25._tcp.mail``); anything longer could as well be a name of another zone, and is refused.
 
     :raises MailError: a relative name without a zone, a name outside the zone
     """
@@ -175,6 +181,8 @@ def absolute_name(name: str, zone: str | None) -> str:
         if zone is None:
             raise MailError("name '@' is the zone itself: give the zone")
         return zone
+    if name == "*" and zone is not None:
+        return owner_name(f"*.{zone}")
     dotted = name.endswith(".")
     full = owner_name(name)
     if zone is None:
@@ -307,7 +315,8 @@ def apply(items: list[Wanted], before: RRset) -> RRset:
     ttls = {item.ttl for item in items if item.state != "absent"}
     if len(ttls) > 1:
         raise MailError(f"{name} {rtype}: the records of one type at one name have one TTL, not {_list(ttls)} (RFC 2181 section 5.2)")
-    after = RRset(tuple(left), (ttls.pop() if ttls else before.ttl) if left else None)
+    untouched = not ttls and len(left) == len(before.values)
+    after = before if untouched else RRset(tuple(left), (ttls.pop() if ttls else before.ttl) if left else None)
     for item in items:
         if not holds(item, after):
             others = ", ".join(other.label for other in items if other is not item)

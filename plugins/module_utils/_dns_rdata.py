@@ -78,6 +78,11 @@ class Rdata:
         return _TO_TEXT[self.type](self.wire)
 
 
+def shortened(text: str, most: int = 80) -> str:
+    """Return a text as an error shows it."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def quote(string: bytes) -> str:
     """Return one character-string in quotes, with ``"``, ``\\`` and everything that is not printable ASCII escaped."""
     out = []
@@ -307,5 +312,4 @@ def from_text(rtype: str, value: str, encoding: str = "ascii") -> Rdata:
     try:
         return Rdata(rtype, _FROM_TEXT[rtype](value if rtype == "TXT" else value.strip(), encoding))
     except MailError as exc:
-        shown = value if len(value) <= 80 else value[:77] + "..."
-        raise MailError(f"{rtype} value {shown!r}: {exc}") from exc
+        raise MailError(f"{rtype} value {shortened(value)!r}: {exc}") from exc

@@ -10,22 +10,26 @@ The result of an edit is parsed again and compared with what it was to become; a
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
-from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, inside
+from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import MAX_TTL, Change, RRset, inside
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 _CLASSES = {"IN", "CH", "HS", "CS"}
-_TTL = re.compile(r"([0-9]+[wdhms])+|[0-9]+", re.IGNORECASE)
+_TTL = re.compile(r"([0-9]+[wdhmsWDHMS])+|[0-9]+")
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _SIGNED = {"RRSIG", "NSEC", "NSEC3", "SIG", "NXT"}
 _NUMBERS = {f"TYPE{code}": rtype for rtype, code in rdata.CODES.items()}
 _INCLUDE_DEPTH = 8
+#: Stands for what $GENERATE puts in place of a dollar sign; no host name has such an octet.
+_ANY_NUMBER = "\\000"
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,15 @@ class Entry:
         return self.owner, self.type, self.ttl, self.value.key if isinstance(self.value, Rdata) else self.value
 
 
+@dataclass(frozen=True)
+class Generated:
+    """A $GENERATE line: the names of its records, and their type. What it makes is the server's own affair (it is BIND's extension)."""
+
+    number: int
+    owners: re.Pattern[str]
+    type: str
+
+
 @dataclass
 class ZoneFile:
     """A parsed file: records in their order, and what matters for editing."""
@@ -84,7 +97,7 @@ class ZoneFile:
     zone: str
     text: str
     entries: list[Entry] = field(default_factory=list)
-    generated: list[tuple[int, re.Pattern[str]]] = field(default_factory=list)
+    generated: list[Generated] = field(default_factory=list)
     origin: str = ""
     default_ttl: int | None = None
     included: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +107,8 @@ class ZoneFile:
 
     def rrset(self, name: str, rtype: str) -> RRset:
         found = self.of(name, rtype)
-        return RRset(tuple(entry.value for entry in found), min(entry.ttl or 0 for entry in found) if found else None)
+        ttls = {entry.ttl or 0 for entry in found}
+        return RRset(tuple(entry.value for entry in found), min(ttls, default=None), len(ttls) > 1)
 
     def types(self, name: str) -> set[str]:
         return {entry.type for entry in self.entries if entry.owner == name}
@@ -110,8 +124,12 @@ class ZoneFile:
 def lines(text: str) -> list[Line]:
     """Return the entries and directives of a file as words.
 
-    :raises MailError: an open quotation mark or parenthesis, with its line
+    :raises MailError: an open quotation mark or parenthesis, or a carriage return that ends no line, with its line
     """
+    lone = re.search(r"\r(?!\n)", text)
+    if lone:
+        number = text.count("\n", 0, lone.start()) + 1
+        raise MailError(f"line {number}: a carriage return without a line feed: servers differ in whether it ends the line")
     found: list[Line] = []
     at, number, size = 0, 1, len(text)
     while at < size:
@@ -194,19 +212,31 @@ def _octets(token: Token) -> bytes:
 
 def _name(raw: str, origin: str) -> str:
     """Return a name absolute, lower case, without its final dot (the root is '.')."""
+    return _name_as_written(raw, origin).lower()
+
+
+def _name_as_written(raw: str, origin: str) -> str:
+    """Return a name as :func:`_name` does, in the case of the file."""
     if raw == "@":
         return origin
     if raw != "." and not re.search(r"(?<!\\)(\\\\)*\.$", raw):
         raw = raw + "." + (origin if origin != "." else "")
-    text = rdata.name_text(rdata.name_wire(raw)).lower()
+    text = rdata.name_text(rdata.name_wire(raw))
     return text if text == "." else text[:-1]
 
 
 def ttl_seconds(text: str) -> int:
-    """Return a TTL in seconds from ``3600`` or BIND's ``1h30m``."""
-    if text.isdigit():
-        return int(text)
-    return sum(int(number) * _UNITS[unit.lower()] for number, unit in re.findall(r"([0-9]+)([wdhms])", text, re.IGNORECASE))
+    """Return a TTL in seconds from ``3600`` or BIND's ``1h30m``.
+
+    :raises MailError: it is no time, or one that no record holds (RFC 2181 section 8)
+    """
+    if not _TTL.fullmatch(text):
+        raise MailError(f"{rdata.shortened(text)!r} is not a time")
+    pairs = re.findall(r"([0-9]+)([wdhms]?)", text.lower())
+    seconds = sum(_number(number, MAX_TTL, "TTL") * _UNITS.get(unit, 1) for number, unit in pairs)
+    if seconds > MAX_TTL:
+        raise MailError(f"TTL {rdata.shortened(text)!r} is more than {MAX_TTL} seconds (RFC 2181 section 8)")
+    return seconds
 
 
 # Records.
@@ -243,10 +273,15 @@ def parse(text: str, zone: str, included: Mapping[str, str] | None = None) -> Zo
 
 @dataclass
 class _State:
+    """``default_ttl`` holds for records without a TTL; ``declared_ttl`` is the same where a $TTL line says so."""
+
     origin: str
     default_ttl: int | None = None
+    declared_ttl: int | None = None
     last_ttl: int | None = None
     owner: str | None = None
+    owner_as_written: str | None = None
+    owner_ttls: dict[str, int | None] = field(default_factory=dict)
 
 
 def _parse(found: ZoneFile, state: _State, text: str, source: str | None, included: Mapping[str, str], depth: int) -> None:
@@ -273,17 +308,37 @@ def _obey(found: ZoneFile, state: _State, line: Line, word: str) -> None:
     if word == "$ORIGIN":
         state.origin = _name(words[1], state.origin)
     elif word == "$TTL":
-        if not _TTL.fullmatch(words[1]):
-            raise MailError(f"$TTL {words[1]!r} is not a time")
-        state.default_ttl = ttl_seconds(words[1])
-    elif word == "$GENERATE" and len(words) >= 4:
-        left = re.sub(r"\$(\{[^}]*\})?", "\0", words[2])
-        if not left.endswith("."):
-            left = f"{left}.{state.origin}"
-        pattern = re.escape(left.rstrip(".").lower()).replace("\0", "[0-9a-f.]+")
-        found.generated.append((line.number, re.compile(pattern)))
+        state.default_ttl = state.declared_ttl = ttl_seconds(words[1])
+    elif word == "$GENERATE" and len(words) >= 5:
+        found.generated.append(_generate(line, state))
     else:
         raise MailError(f"directive {words[0]} is not understood")
+
+
+def _generate(line: Line, state: _State) -> Generated:
+    """Read ``$GENERATE RANGE OWNER [TTL] [CLASS] TYPE DATA``, as far as it says which names have records, and what follows inherits."""
+    rest = [token.raw for token in line.tokens[3:]]
+    while rest and (_TTL.fullmatch(rest[0]) or _is_class(rest[0])):
+        word = rest.pop(0)
+        if not _is_class(word):
+            state.last_ttl = ttl_seconds(word)
+    if not rest:
+        raise MailError("$GENERATE has no record type")
+    return Generated(line.number, _generated_owners(line.tokens[2].raw, state.origin), rest[0].upper())
+
+
+def _generated_owners(raw: str, origin: str) -> re.Pattern[str]:
+    """Return a pattern of the names that the owner of a $GENERATE line can become: a number, in some base and width, for each ``$``."""
+    parts, at = [], 0
+    for mark in re.finditer(r"\\[0-9]{3}|\\.|\$\$|\$(\{[^}]*\})?", raw):
+        parts.append(raw[at : mark.start()])
+        at = mark.end()
+        escaped = mark[0].startswith("\\") or mark[0] == "$$"
+        # BIND takes $$ for a dollar sign.
+        parts.append(("\\$" if mark[0][-1] == "$" else mark[0]) if escaped else _ANY_NUMBER)
+    name = _name("".join([*parts, raw[at:]]), origin)
+    number = re.escape(_name(_ANY_NUMBER, "."))
+    return re.compile(re.escape(name).replace(number, "[0-9a-f.-]+"))
 
 
 def _include(found: ZoneFile, state: _State, line: Line, included: Mapping[str, str], depth: int) -> None:
@@ -295,24 +350,27 @@ def _include(found: ZoneFile, state: _State, line: Line, included: Mapping[str, 
     if path not in included:
         raise MailError(f"the included file {path!r} cannot be read, so what it has is not known")
     origin = _name(line.tokens[2].raw, state.origin) if len(line.tokens) == 3 else state.origin
-    inner = _State(origin, state.default_ttl, state.last_ttl, state.owner)
+    inner = _State(origin, state.default_ttl, state.declared_ttl, state.last_ttl, state.owner, state.owner_as_written)
     _parse(found, inner, included[path], path, included, depth + 1)
     # Origin and owner are the including file's again (RFC 1035 section 5.1).
-    state.last_ttl = inner.last_ttl
+    state.last_ttl, state.default_ttl = inner.last_ttl, inner.default_ttl
 
 
 def _entry(line: Line, state: _State, source: str | None) -> Entry:
     tokens = list(line.tokens)
     owner_token = None if line.blank else tokens.pop(0)
     if owner_token is not None:
-        state.owner = _name(owner_token.raw, state.origin)
+        # BIND takes an owner in quotation marks, and nothing else of a name.
+        owner = _name_as_written(owner_token.raw[1:-1] if owner_token.quoted else owner_token.raw, state.origin)
+        if owner != state.owner_as_written:
+            state.owner, state.owner_as_written, state.owner_ttls = owner.lower(), owner, {}
     if state.owner is None:
         raise MailError("the first record has no name")
     ttl_token = class_token = None
     while tokens and not tokens[0].quoted:
         if ttl_token is None and _TTL.fullmatch(tokens[0].raw):
             ttl_token = tokens.pop(0)
-        elif class_token is None and (tokens[0].raw.upper() in _CLASSES or re.fullmatch(r"CLASS[0-9]+", tokens[0].raw.upper())):
+        elif class_token is None and _is_class(tokens[0].raw):
             class_token = tokens.pop(0)
         else:
             break
@@ -325,20 +383,35 @@ def _entry(line: Line, state: _State, source: str | None) -> Entry:
     value = _value(rtype, tokens, state.origin)
     ttl = state.default_ttl if state.default_ttl is not None else state.last_ttl
     if ttl_token is not None:
-        ttl = state.last_ttl = ttl_seconds(ttl_token.raw)
+        ttl = ttl_seconds(ttl_token.raw)
+        # Where lines of one RRset differ, one behind the other, BIND goes on with the TTL of the first.
+        state.last_ttl = state.owner_ttls.get(rtype, ttl)
     elif ttl is None and rtype == "SOA" and len(tokens) == 7:
-        ttl = state.last_ttl = ttl_seconds(tokens[6].raw)  # the way of BIND: the SOA minimum
+        ttl = state.default_ttl = ttl_seconds(tokens[6].raw)  # the way of BIND: the SOA minimum, as if by $TTL
+    state.owner_ttls.setdefault(rtype, ttl)
     words = (class_token, type_token, rtype, tokens, value)
-    return Entry(line, source, state.origin, state.owner, owner_token, ttl, ttl_token, state.default_ttl, *words)
+    return Entry(line, source, state.origin, state.owner, owner_token, ttl, ttl_token, state.declared_ttl, *words)
+
+
+def _is_class(word: str) -> bool:
+    return word.upper() in _CLASSES or bool(re.fullmatch(r"CLASS[0-9]+", word.upper()))
+
+
+def _number(text: str, top: int, what: str) -> int:
+    """Return a decimal number as a zone file has it, which may begin with zeros."""
+    if not re.fullmatch(r"[0-9]+", text) or len(text.lstrip("0")) > 10 or int(text) > top:
+        raise MailError(f"{what} {rdata.shortened(text)!r} is not a number from 0 to {top}")
+    return int(text)
 
 
 def _value(rtype: str, tokens: Sequence[Token], origin: str) -> Rdata | tuple[str, ...]:
-    if rtype not in rdata.CODES:
-        return tuple(token.raw for token in tokens)
+    """Return the data of a record. What a server takes is taken, also where this collection would not publish it."""
     raws = [token.raw for token in tokens]
+    if rtype not in rdata.CODES:
+        return tuple(raws)
     if raws[:1] == ["\\#"]:  # RFC 3597
         text = "".join(raws[2:])
-        if len(raws) < 2 or not re.fullmatch(r"([0-9A-Fa-f]{2})*", text) or len(text) // 2 != int(raws[1]):
+        if len(raws) < 2 or not re.fullmatch(r"([0-9A-Fa-f]{2})*", text) or len(text) // 2 != _number(raws[1], rdata.MAX_RDATA, "length"):
             raise MailError(f"{rtype} data in the generic form is damaged (RFC 3597 section 5)")
         return Rdata(rtype, bytes.fromhex(text))
     if rtype == "TXT":
@@ -346,15 +419,56 @@ def _value(rtype: str, tokens: Sequence[Token], origin: str) -> Rdata | tuple[st
         if not strings or any(len(string) > rdata.MAX_STRING for string in strings):
             raise MailError("a TXT record has one or more strings of at most 255 octets (RFC 1035 section 3.3)")
         return Rdata(rtype, rdata.txt_wire(strings))
-    if rtype in ("CNAME", "PTR", "MX", "SRV"):
-        want = {"CNAME": 1, "PTR": 1, "MX": 2, "SRV": 4}[rtype]
-        if len(raws) != want or not all(raw.isdigit() and int(raw) < 65536 for raw in raws[:-1]):
-            raise MailError(f"the {rtype} record is damaged")
-        name = _name(raws[-1], origin)
-        return Rdata(rtype, b"".join(int(raw).to_bytes(2, "big") for raw in raws[:-1]) + rdata.name_wire(name))
-    if rtype == "CAA" and len(tokens) == 3:
-        return Rdata(rtype, bytes((int(raws[0]), len(raws[1]))) + raws[1].encode() + _octets(tokens[2]))
-    return rdata.from_text(rtype, " ".join(raws))
+    try:
+        return Rdata(rtype, _WIRES[rtype](tokens, raws, origin))
+    except (MailError, ValueError, IndexError) as exc:
+        words = f": {exc}" if isinstance(exc, MailError) else ""
+        raise MailError(f"the {rtype} record is damaged{words}") from exc
+
+
+def _name_after_numbers(count: int) -> Callable[[Sequence[Token], Sequence[str], str], bytes]:
+    def wire(_tokens: Sequence[Token], raws: Sequence[str], origin: str) -> bytes:
+        if len(raws) != count + 1:
+            raise MailError(f"it has {count + 1} words")
+        numbers = b"".join(_number(raw, 65535, "number").to_bytes(2, "big") for raw in raws[:-1])
+        return numbers + rdata.name_wire(_name(raws[-1], origin))
+
+    return wire
+
+
+def _ipv4(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
+    (text,) = raws
+    return ipaddress.IPv4Address(text).packed
+
+
+def _ipv6(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
+    (text,) = raws
+    if "%" in text:  # Python would take a zone identifier, with anything behind it
+        raise MailError(f"address {rdata.shortened(text)!r} has a zone identifier")
+    return ipaddress.IPv6Address(text).packed
+
+
+def _tlsa(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
+    return bytes(_number(raw, 255, "number") for raw in raws[:3]) + bytes.fromhex("".join(raws[3:]))
+
+
+def _caa(tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
+    flags, tag, _text = raws
+    if not re.fullmatch(r"[A-Za-z0-9]{1,255}", tag):
+        raise MailError(f"tag {rdata.shortened(tag)!r} must be letters and digits (RFC 8659 section 4.1)")
+    return bytes((_number(flags, 255, "flags"), len(tag))) + tag.encode("ascii") + _octets(tokens[2])
+
+
+_WIRES: dict[str, Callable[[Sequence[Token], Sequence[str], str], bytes]] = {
+    "A": _ipv4,
+    "AAAA": _ipv6,
+    "CNAME": _name_after_numbers(0),
+    "PTR": _name_after_numbers(0),
+    "MX": _name_after_numbers(1),
+    "SRV": _name_after_numbers(3),
+    "TLSA": _tlsa,
+    "CAA": _caa,
+}
 
 
 # Serial.
@@ -375,20 +489,36 @@ def next_serial(serial: int, today: int) -> int:
 # Editing.
 
 
-def check(file: ZoneFile, name: str, rtype: str) -> None:
-    """Refuse a record that this file does not decide about.
+def check_authority(file: ZoneFile, name: str) -> None:
+    """Refuse a name whose records this file does not show.
 
-    :raises MailError: the name is delegated, comes out of $GENERATE, or the records stand in an included file
+    :raises MailError: the name is delegated, or may come out of $GENERATE
     """
     for entry in file.entries:
         cut = entry.type == "NS" and entry.owner != file.zone and inside(name, entry.owner)
         if cut or (entry.type == "DNAME" and name.endswith("." + entry.owner)):
             raise MailError(f"line {entry.line.number}: {entry.owner!r} has {entry.type} records, so {name!r} is not in zone {file.zone!r}")
+    if not file.generated:
+        return
+    labels = name.split(".")
+    above = [".".join(labels[at:]) for at in range(1, len(labels))]
+    for line in file.generated:
+        if line.owners.fullmatch(name):
+            raise MailError(f"line {line.number}: {name!r} may come out of this $GENERATE line, which cannot be edited")
+        if line.type in ("NS", "DNAME"):
+            owner = next((owner for owner in above if owner != file.zone and line.owners.fullmatch(owner)), None)
+            if owner is not None:
+                raise MailError(
+                    f"line {line.number}: {owner!r} may have {line.type} records by this $GENERATE line, "
+                    f"and {name!r} would then not be in zone {file.zone!r}"
+                )
+
+
+def _check_source(file: ZoneFile, name: str, rtype: str) -> None:
+    """Refuse to change a record that stands in another file."""
+    for entry in file.entries:
         if entry.source is not None and entry.owner == name and rtype in (entry.type, "CNAME"):
             raise MailError(f"{rtype} at {name} stands in the included file {entry.source!r}, line {entry.line.number}: edit it there")
-    for number, pattern in file.generated:
-        if pattern.fullmatch(name):
-            raise MailError(f"line {number}: {name!r} may come out of this $GENERATE line, which cannot be edited")
 
 
 def edit(file: ZoneFile, changes: Sequence[Change], today: int) -> str:
@@ -401,7 +531,8 @@ def edit(file: ZoneFile, changes: Sequence[Change], today: int) -> str:
         return file.text
     work = _Edits(file)
     for change in changes:
-        check(file, change.name, change.type)
+        check_authority(file, change.name)
+        _check_source(file, change.name, change.type)
         work.rrset(change)
     work.hand_on_owners()
     work.serial(today)
@@ -495,9 +626,13 @@ class _Edits:
         soa = self.file.soa
         if soa.source is not None:
             raise MailError(f"the SOA record stands in the included file {soa.source!r}, so the serial cannot be raised")
-        if len(soa.data) != 7 or not soa.data[2].raw.isdigit():
+        if len(soa.data) != 7:
             raise MailError(f"line {soa.line.number}: the SOA record has no serial number that can be raised")
-        self.new_serial = next_serial(int(soa.data[2].raw), today)
+        try:
+            serial = _number(soa.data[2].raw, 2**32 - 1, "SOA serial")
+        except MailError as exc:
+            raise MailError(f"line {soa.line.number}: {exc}") from exc
+        self.new_serial = next_serial(serial, today)
         self.spans.append((soa.data[2].start, soa.data[2].end, str(self.new_serial)))
 
     def text(self) -> str:
@@ -519,19 +654,51 @@ def _relative(name: str, origin: str) -> str:
 
 def _verify(file: ZoneFile, changes: Sequence[Change], text: str, work: _Edits) -> None:
     """Parse what came out: every record concerned as wanted, every other one as before."""
-    concerned = {change.key for change in changes}
-    want = Counter(entry.identity for entry in file.entries if (entry.owner, entry.type) not in concerned and entry.type != "SOA")
-    for change in changes:
-        want.update((change.name, change.type, change.after.ttl, key) for key in change.after.keys)
     try:
         again = parse(text, file.zone, file.included)
     except MailError as exc:
         raise MailError(f"the file cannot be edited safely: with the change made, {exc}") from exc
-    there = Counter(entry.identity for entry in again.entries if entry.type != "SOA")
-    if want != there:
-        wrong = next(iter((want - there) or (there - want)))
+    wrong = _unmeant(file, again, changes)
+    if wrong:
         hint = "; without a $TTL line a record takes the TTL of the one before it: add one" if file.default_ttl is None else ""
         raise MailError(f"the file cannot be edited safely: {wrong[1]} at {wrong[0]} would change, too{hint}")
     if int(again.soa.data[2].raw) != work.new_serial:
         raise MailError("the file cannot be edited safely: its serial does not come out right")
 
+
+def _unmeant(before: ZoneFile | None, after: ZoneFile, changes: Sequence[Change]) -> tuple[str, str] | None:
+    """Return name and type of what is not as these changes would have it; None if all is. Without ``before`` only they are looked at."""
+    concerned = {change.key for change in changes}
+    want: Counter[Any] = Counter()
+    for change in changes:
+        want.update((change.name, change.type, change.after.ttl, key) for key in change.after.keys.elements())
+    if before is not None:
+        want.update(entry.identity for entry in before.entries if (entry.owner, entry.type) not in concerned and entry.type != "SOA")
+    there = Counter(
+        entry.identity
+        for entry in after.entries
+        if entry.type != "SOA" and (before is not None or (entry.owner, entry.type) in concerned)
+    )
+    wrong = next(iter((want - there) or (there - want)), None)
+    return None if wrong is None else wrong[:2]
+
+
+def confirm(zone: str, printed: str, printed_before: str | None, changes: Sequence[Change], program: str) -> None:
+    """Compare what a name server's own program reads in the new file with what was meant.
+
+    :param printed: the new zone as it prints it, and ``printed_before`` the old one; None if it does not read that
+    :raises MailError: a record is another one for that program
+    """
+    try:
+        after = parse(printed, zone)
+        before = None if printed_before is None else parse(printed_before, zone)
+    except MailError as exc:
+        raise MailError(f"what {program} prints of the zone is not understood: {exc}") from exc
+    wrong = _unmeant(before, after, [change for change in changes if change.changed])
+    if wrong:
+        lines = "; ".join(sorted(f"{entry.ttl} {entry.type} {_shown(entry)}" for entry in after.of(*wrong))) or "nothing"
+        raise MailError(f"as {program} reads the new file, {wrong[1]} at {wrong[0]} is not what was meant: {rdata.shortened(lines, 200)}")
+
+
+def _shown(entry: Entry) -> str:
+    return entry.value.zone_text if isinstance(entry.value, Rdata) else " ".join(entry.value)

@@ -60,8 +60,9 @@ notes:
     server that takes no updates from here or with this key, shows there already. A rule about the names or types that may be
     updated, such as C(update-policy) of BIND or C(update-owner) of Knot, refuses only the run itself.
   - In zone files only the lines concerned are touched, so that comments and order stay, and the serial is raised. The result
-    is checked by the zone checker before it replaces the old file. A file that cannot be edited safely is refused, for
-    example if the record comes out of a C($GENERATE) line or stands in an included file.
+    is checked by the zone checker before it replaces the old file; C(named-checkzone), C(nsd-checkzone) and, from Knot DNS 3.4 on,
+    C(kzonecheck) also print what they read, and it must be what was meant. A file that cannot be edited safely is refused, for
+    example if the record may come out of a C($GENERATE) line or stands in an included file.
   - Faults in the batch are found before anything is written. These are names outside of their zone, a second SPF, DMARC,
     DKIM, MTA-STS or TLS-RPT value at one name, a CNAME beside other data, values that do not fit into a record or message,
     and TTLs out of range.

@@ -14,6 +14,8 @@ import subprocess
 import pytest
 import servers
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_files
+
 ZONE = "example.org"
 LINES = (
     "; mail",
@@ -117,6 +119,32 @@ def test_a_refusal_leaves_the_file_alone(run, file, args, change, message):
     assert os.listdir(file.parent) == ["db.example.org"]
     if message is not None:
         assert result["msg"] == message.format(file=file)
+
+
+@pytest.mark.parametrize("program", ["named-checkzone", "nsd-checkzone"])
+def test_a_server_that_reads_something_else_is_believed(run, file, args, program, tmp_path, monkeypatch):
+    """As if the program of another version read a line in its own way."""
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    real = shutil.which(program, path=os.environ["PATH"] + ":/usr/sbin")
+    (programs / program).write_text(f"#!/bin/sh\n{real} \"$@\" | sed s/verification/lost/\n")
+    (programs / program).chmod(0o755)
+    before = file.read_bytes()
+    fakes = [([str(programs / program), *argv[1:]], printing) for argv, printing in _dns_files._CHECKERS if argv[0] == program]
+    monkeypatch.setattr(_dns_files, "_CHECKERS", fakes)
+    result = run(**{**args, "records": [{"name": "@", "type": "TXT", "values": ["another"], "ttl": 3600}]})
+    assert result["msg"] == (
+        f"zone 'example.org': {file}: as {program} reads the new file, TXT at example.org is not what was meant: "
+        '3600 TXT "another"; 3600 TXT "lost"; 3600 TXT "v=spf1 -all"; nothing was written'
+    )
+    assert (file.read_bytes(), os.listdir(file.parent)) == (before, ["db.example.org"])
+
+
+def test_a_name_that_bind_may_generate_is_not_called_absent(run, file, args):
+    file.write_text(file.read_text() + "$GENERATE 1-3 host-$ TXT x\n")
+    for name in ("host-2", "host-2.example.org"):
+        result = run(**{**args, "records": [{"name": name, "type": "TXT", "state": "absent"}]})
+        assert "'host-2.example.org' may come out of this $GENERATE line" in result["msg"]
 
 
 def test_what_a_real_checker_refuses(run, file, args):

@@ -298,13 +298,115 @@ HEAD = "$TTL 60\n@ SOA a b 5 1 1 1 1\n@ NS ns.example.net.\n"
             {},
             "line 4: the parenthesis stands before the record type; write the record on one line",
         ),
-        (HEAD + "x MX ten mail\n", [item("y", values=["b"])], {}, "line 4: the MX record is damaged"),
+        *[
+            (HEAD + f"{line}\n", [item("y", values=["b"])], {}, f"line 4: {why}")
+            for line, why in (
+                ("x MX ten mail", "the MX record is damaged: number 'ten' is not a number from 0 to 65535"),
+                ("x MX \xb2 mail", "the MX record is damaged: number '\xb2' is not a number from 0 to 65535"),
+                ("x CAA x issue y", "the CAA record is damaged: flags 'x' is not a number from 0 to 255"),
+                ("x CAA 0 issue", "the CAA record is damaged"),
+                ("x TLSA 3 1 256 ab", "the TLSA record is damaged: number '256' is not a number from 0 to 255"),
+                ("x TLSA 3 1 1 abc", "the TLSA record is damaged"),
+                ("x A 192.0.2.256", "the A record is damaged"),
+                ("x AAAA 2001:db8::1%eth0", "the AAAA record is damaged: address '2001:db8::1%eth0' has a zone identifier"),
+                ("x TYPE16 \\# \xb2 0161", "length '\xb2' is not a number from 0 to 65535"),
+                ("$TTL 1e3", "'1e3' is not a time"),
+                ("x 3000000000 TXT a", "TTL '3000000000' is not a number from 0 to 2147483647"),
+                ("x 9999w TXT a", "TTL '9999w' is more than 2147483647 seconds (RFC 2181 section 8)"),
+                ("x TXT a\rz TXT b", "a carriage return without a line feed: servers differ in whether it ends the line"),
+                ("$GENERATE 1-3 x$ 60", "directive $GENERATE is not understood"),
+                ("$GENERATE 1-3 x$ 60 IN", "$GENERATE has no record type"),
+            )
+        ],
+        (
+            "$TTL 60\n@ SOA a b \xb2 1 1 1 1\n@ NS ns.example.net.\n",
+            [item("y", values=["b"])],
+            {},
+            "line 2: SOA serial '\xb2' is not a number from 0 to 4294967295",
+        ),
     ],
 )
 def test_what_cannot_be_edited_is_refused(text, items, included, message):
     with pytest.raises(MailError) as caught:
         change(text, *items, included=included)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize(
+    ("line", "name", "message"),
+    [
+        ("host-$ A 192.0.2.$", "host-3", "'host-3.example.org' may come out of this $GENERATE line, which cannot be edited"),
+        ("@ TXT x$", "@", "'example.org' may come out of this $GENERATE line, which cannot be edited"),
+        ("fix TXT x$", "fix", "'fix.example.org' may come out of this $GENERATE line, which cannot be edited"),
+        (r"\$$ TXT x", None, None),
+        (r"\104${0,3,d} TXT x", "h001", "'h001.example.org' may come out of this $GENERATE line, which cannot be edited"),
+        ("H${-4,2,X}.w TXT x", "h0a.w.example.org", "'h0a.w.example.org' may come out of this $GENERATE line, which cannot be edited"),
+        ("n${0,7,n} TXT x", "n1.2.3.0.example.org", "'n1.2.3.0.example.org' may come out of this $GENERATE line, which cannot be edited"),
+        ("s$ 60 IN NS ns.example.net.", "mail.s2.example.org",
+         "'s2.example.org' may have NS records by this $GENERATE line, and 'mail.s2.example.org' would then not be in zone 'example.org'"),
+        ("s$ DNAME example.net.", "b.s2.example.org",
+         "'s2.example.org' may have DNAME records by this $GENERATE line, and 'b.s2.example.org' would then not be in zone 'example.org'"),
+        ("s$ A 192.0.2.$", "mail.s2.example.org", None),
+        ("host-$ A 192.0.2.$", "host-x", None),
+    ],
+)  # fmt: skip
+def test_a_name_that_generate_may_make_is_not_known(line, name, message):
+    file = _zone_file.parse(HEAD + f"$GENERATE 1-9 {line}\n", "example.org")
+    owner = "$1.example.org" if name is None else _dns_plan.absolute_name(name, "example.org")
+    if message is None:
+        assert _zone_file.check_authority(file, owner) is None
+        return
+    with pytest.raises(MailError) as caught:
+        _zone_file.check_authority(file, owner)
+    assert str(caught.value) == f"line 4: {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "ttls"),
+    [
+        ("@ SOA a b 5 1 1 1 7\n@ NS n.\nx 90 TXT a\ny TXT b\n", {"x": 90, "y": 7}),  # the SOA minimum, for the whole file
+        ("@ SOA a b 5 1 1 1 7\n@ NS n.\n$TTL 30\ny TXT b\n", {"y": 30}),
+        ("@ 50 SOA a b 5 1 1 1 7\n@ NS n.\nx 90 TXT a\ny TXT b\n", {"x": 90, "y": 90}),  # that of the line before
+        ("@ 50 SOA a b 5 1 1 1 7\n@ NS n.\n$GENERATE 1-2 g$ 77 A 192.0.2.$\ny TXT b\n", {"y": 77}),
+        ("@ 50 SOA a b 5 1 1 1 7\n@ NS n.\n$GENERATE 1-2 g$ IN 1m A 192.0.2.$\ny TXT b\n", {"y": 60}),
+        ("@ 50 SOA a b 5 1 1 1 7\n@ NS n.\nx 60 TXT a\nx 70 TXT b\ny TXT c\n", {"x": 60, "y": 60}),
+        ('$TTL 50\n@ SOA a b 5 1 1 1 7\n@ NS n.\n"x" TXT a\n"y.example.org." 60 TXT b\n', {"x": 50, "y": 60}),
+    ],
+)
+def test_times_to_live_are_those_of_bind(text, ttls):
+    file = _zone_file.parse(text, "example.org")
+    assert {name: file.rrset(f"{name}.example.org", "TXT").ttl for name in ttls} == ttls
+
+
+def test_lines_of_one_rrset_with_several_times_to_live_get_one():
+    text = HEAD + "x 300 TXT a\nz TXT c\nx 400 TXT b\n"
+    wanted = item("x", values=["a", "b"], ttl=300)
+    assert touched(text, change(text, wanted))[2:] == ["-x 400 TXT b", "+x 300 TXT b"]
+    assert change(text, item("x", values=["d"], state="absent")) == text
+    assert touched(text, change(text, item("x", values=["a"], state="absent")))[2:] == ["-x 300 TXT a", "-x 400 TXT b", "+x 300 TXT b"]
+
+
+@pytest.mark.parametrize("line", ["_1._tcp TLSA 255 255 255 abcd", "m AAAA ::ffff:192.0.2.1", "m MX 5 .", 'c CAA 1 x "a\\"b"'])
+def test_records_that_we_would_not_publish_do_not_block_others(line):
+    text = HEAD + f"{line}\n"
+    assert touched(text, change(text, item("y", values=["b"], ttl=60)))[2:] == ['+y\tIN\tTXT\t"b"']
+
+
+def test_what_a_servers_own_program_reads_is_compared_with_what_was_meant():
+    file = _zone_file.parse(HEAD + "x TXT a\nz TXT c\n", "example.org")
+    batch = _dns_plan.in_zones(_dns_plan.wanted_records([item("x", values=["b"], state="exact", ttl=60)]), {})
+    changes = _dns_plan.plan(batch, {("x.example.org", "TXT"): file.rrset("x.example.org", "TXT")}, {})
+    before, after = HEAD + "x TXT a\nz TXT c\n", HEAD + "x TXT b\nz TXT c\n"
+    assert _zone_file.confirm("example.org", after, before, changes, "checker") is None
+    for printed, printed_before, message in (
+        (before, before, "as checker reads the new file, TXT at x.example.org is not what was meant: 60 TXT \"a\""),
+        (HEAD + "x TXT b\n", before, "as checker reads the new file, TXT at z.example.org is not what was meant: nothing"),
+        (HEAD + "x 61 TXT b\n", None, "as checker reads the new file, TXT at x.example.org is not what was meant: 61 TXT \"b\""),
+        ("garbage", before, "what checker prints of the zone is not understood: line 1: there is no record type"),
+    ):
+        with pytest.raises(MailError) as caught:
+            _zone_file.confirm("example.org", printed, printed_before, changes, "checker")
+        assert str(caught.value) == message
 
 
 def test_records_around_includes_and_generate_lines_can_be_edited():
