@@ -341,6 +341,14 @@ def rrset_of(reply: Reply, name: str, rtype: str) -> RRset:
     return RRset(tuple(Rdata(rtype, record.wire) for record in found), found[0].ttl if found else None)
 
 
+def rrset_behind(reply: Reply, name: str, rtype: str) -> RRset:
+    """Return the records of this type where the aliases in the answer section lead from this name."""
+    aliases = {record.name: record.target for record in reply.answer if record.type == "CNAME"}
+    while name in aliases:
+        name = aliases.pop(name)
+    return rrset_of(reply, name, rtype)
+
+
 class Resolver:
     """Recursive resolvers, asked many things at once; the second is asked what the first did not answer."""
 
@@ -380,6 +388,12 @@ class Resolver:
         if not self.servers:
             return {key: Unreachable("no resolver is configured") for key in wanted}
         return found
+
+    def behind(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], RRset | Unreachable]:
+        """Return (name, type) -> its records, aliases followed, or the reason why they are not known."""
+        return {
+            key: reply if isinstance(reply, Unreachable) else rrset_behind(reply, *key) for key, reply in self.ask(pairs).items()
+        }
 
     def addresses(self, hosts: Iterable[str]) -> dict[str, list[str | Unreachable]]:
         """Return host -> its addresses, IPv4 first; an alias is followed by the resolver.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +107,7 @@ class Outcome:
     errors: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     failed_zones: set[str] = field(default_factory=set)
+    failed_records: set[tuple[str, str]] = field(default_factory=set)
     diff: Any = None
 
 
@@ -193,8 +194,9 @@ class _Run:
         batch = [item for _primary, group in primaries for item in group]
         with ThreadPoolExecutor(max_workers=min(len(primaries), _MAX_PRIMARIES)) as pool:
             # Everything is read and planned before the first octet is written: an error here leaves all zones alone.
-            plans = list(pool.map(lambda pair: self._plan(*pair), primaries))
-            outcome = Outcome(changes=[change for changes in plans for change in changes])
+            outcome = Outcome()
+            plans = list(pool.map(lambda pair: self._plan(*pair, outcome), primaries))
+            outcome.changes = [change for changes in plans for change in changes]
             jobs = [(primary, _by_zone(changes)) for (primary, _group), changes in zip(primaries, plans)]
             for _primary, zones in jobs:  # too large to send is found before anything is sent, too
                 for zone, changes in zones.items():
@@ -219,7 +221,7 @@ class _Run:
                 loaded[item.zone] = files.load(item.zone)
         today = int(time.strftime("%Y%m%d"))
         texts = {}
-        planned = _by_zone(self._plan_files(batch, loaded))
+        planned = _by_zone(self._plan_files(batch, loaded, outcome))
         for zone, changes in planned.items():
             outcome.changes += changes
             try:
@@ -258,7 +260,7 @@ class _Run:
                 found[name] = zone
         return found
 
-    def _plan_files(self, batch: list[Wanted], loaded: Mapping[str, Loaded]) -> list[Change]:
+    def _plan_files(self, batch: list[Wanted], loaded: Mapping[str, Loaded], outcome: Outcome) -> list[Change]:
         found, others = {}, {}
         for item in batch:
             file = loaded[item.zone].file
@@ -270,7 +272,8 @@ class _Run:
             found[item.name, "CNAME"] = file.rrset(item.name, "CNAME")
             if item.type == "CNAME":
                 others[item.name] = file.types(item.name)
-        return _dns_plan.plan(batch, found, others)
+        files = {zone: entry.file for zone, entry in loaded.items()}
+        return self._plan_around_aliases(batch, found, others, outcome, lambda pair: _zone_file.behind(files, *pair))
 
     def _primaries(self, batch: list[Wanted]) -> list[tuple[Primary, list[Wanted]]]:
         params = self.params
@@ -312,9 +315,51 @@ class _Run:
             found.append((primary(known), [item for item in batch if item.zone in mine]))
         return found
 
-    def _plan(self, primary: Primary, batch: list[Wanted]) -> list[Change]:
+    def _plan(self, primary: Primary, batch: list[Wanted], outcome: Outcome) -> list[Change]:
         found, others = primary.read({item.key: item.zone for item in batch})
-        return _dns_plan.plan(batch, found, others)
+        return self._plan_around_aliases(batch, found, others, outcome)
+
+    def _plan_around_aliases(
+        self,
+        batch: list[Wanted],
+        found: Mapping[tuple[str, str], RRset],
+        others: Mapping[str, set[str]],
+        outcome: Outcome,
+        known: Callable[[tuple[str, str]], RRset | None] = lambda _pair: None,
+    ) -> list[Change]:
+        """Plan what is not wanted at an alias; what is, must be behind it, and fails alone if it is not.
+
+        :param known: what is behind an alias without asking anybody; None if it does not know
+        """
+        aliases = _dns_plan.aliases(batch, found)
+        changes = {change.key: change for change in _dns_plan.plan([item for item in batch if item.key not in aliases], found, others)}
+        targets = {key: (target, key[1]) for key, target in aliases.items()}
+        # What this batch itself makes of a target need not be served yet.
+        behind = {target: changes[target].after if target in changes else known(target) for target in targets.values()}
+        behind = {target: rrset for target, rrset in behind.items() if rrset is not None}
+        behind.update(self._behind(target for target in targets.values() if target not in behind))
+        for group in _groups(item for item in batch if item.key in aliases):
+            key = group[0].key
+            there = behind[targets[key]]
+            error = _dns_plan.behind_alias(group, aliases[key], there)
+            if error:
+                outcome.errors.append(error)
+                outcome.failed_records.add(key)
+            there = RRset() if isinstance(there, MailError) else there
+            changes[key] = Change(group[0].zone, *key, there, there)
+        return [changes[key] for key in dict.fromkeys(item.key for item in batch)]
+
+    def _behind(self, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], RRset | MailError]:
+        """Look up what is behind aliases."""
+        pairs = list(pairs)
+        if not pairs:
+            return {}
+        if not _dns_ask.HAS_DNSPYTHON and not self._nameservers:
+            return dict.fromkeys(pairs, MailError("dnspython, which looks that up, is not installed"))
+        try:
+            return self.resolver.behind(pairs)
+        except MailError as exc:  # this host has no resolver
+            return dict.fromkeys(pairs, exc)
 
     def _write(self, primary: Primary, zones: Mapping[str, list[Change]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
         todo = {zone: [change for change in changes if change.changed] for zone, changes in zones.items()}
@@ -334,7 +379,7 @@ class _Run:
     def _finish(self, batch: list[Wanted], outcome: Outcome) -> dict[str, Any]:
         servers: list[_dns_wait.Authority] = []
         if self.params["wait"]:
-            seen = [item for item in batch if item.zone not in outcome.failed_zones]
+            seen = [item for item in batch if item.zone not in outcome.failed_zones and item.key not in outcome.failed_records]
             servers = _dns_wait.authorities(self.resolver, (item.zone for item in seen), self.params["authoritative_port"])
             self._see(seen, servers, outcome, not self.check_mode)
         changes = {change.key: change for change in outcome.changes}
@@ -342,21 +387,22 @@ class _Run:
         for group in _groups(batch):
             served = all(_dns_wait.served(item, zones) for item in group) if self.params["wait"] else None
             zone = group[0].zone
-            records.append(_record(changes[group[0].key], group, served, zones.get(zone, ()), zone in outcome.failed_zones))
+            failed = zone in outcome.failed_zones or group[0].key in outcome.failed_records
+            records.append(_record(changes[group[0].key], group, served, zones.get(zone, ()), failed))
         return self._result(outcome, records, [entry.result() for entry in servers])
 
     def _see(self, batch: list[Wanted], servers: list[_dns_wait.Authority], outcome: Outcome, patient: bool) -> None:
         if not batch:
             return
         if not patient:
-            _dns_wait.look(batch, servers)
+            _dns_wait.look(batch, servers, behind=self._behind)
             return
         start = time.monotonic()
 
         def again(zones: list[str | None]) -> list[_dns_wait.Authority]:
             return _dns_wait.authorities(self.resolver, zones, self.params["authoritative_port"])
 
-        if not _dns_wait.wait(batch, servers, self.params["wait_timeout"], again=again):
+        if not _dns_wait.wait(batch, servers, self.params["wait_timeout"], again=again, behind=self._behind):
             bad = [entry for entry in servers if entry.status != "ok"]
             words = "; ".join(f"{entry}: {entry.reason}" for entry in bad[:5])
             text = f"after {int(time.monotonic() - start)} s not every authoritative server serves the records: {words}"

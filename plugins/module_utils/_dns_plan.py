@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -172,8 +172,9 @@ def absolute_name(name: str, zone: str | None) -> str:
     """Return the absolute owner name, canonical and without its final dot.
 
     ``@`` is the zone itself, ``*`` the wildcard below it. A name with a final dot, or inside the zone, is absolute. Another
-    name is relative to the zone if it has at most one label after those with an underscore (``mail``, ``s1._domainkey``,
-    ``_25._tcp.mail``); anything longer could as well be a name of another zone, and is refused.
+    name is relative to the zone if it ends in a label with an underscore, as no whole name does (``s1._domainkey``,
+    ``example.com._report._dmarc``), or has at most one label after those (``mail``, ``_25._tcp.mail``); anything longer could
+    as well be a name of another zone, and is refused.
 
     :raises MailError: a relative name without a zone, a name outside the zone
     """
@@ -183,8 +184,8 @@ def absolute_name(name: str, zone: str | None) -> str:
         return zone
     if name == "*" and zone is not None:
         return owner_name(f"*.{zone}")
-    dotted = name.endswith(".")
     full = owner_name(name)
+    dotted = name.endswith(".")
     if zone is None:
         if "." not in full:
             raise MailError(f"name {name!r} is relative: give the zone, or the whole name")
@@ -193,6 +194,8 @@ def absolute_name(name: str, zone: str | None) -> str:
         return full
     if not dotted:
         rest = full.split(".")
+        if rest[-1].startswith("_"):
+            return owner_name(f"{full}.{zone}")
         while rest and (rest[0].startswith("_") or rest[0] == "*"):
             rest.pop(0)
         if "_domainkey" in rest:  # a selector may have several labels
@@ -413,6 +416,32 @@ def plan(batch: list[Wanted], found: Mapping[tuple[str, str], RRset], others: Ma
                     f"a server would drop the {change.type} silently (RFC 2136 section 3.4.2.2)"
                 )
     return changes
+
+
+def aliases(batch: Iterable[Wanted], found: Mapping[tuple[str, str], RRset]) -> dict[tuple[str, str], str]:
+    """Return (name, type) -> target for what is wanted at a name that is an alias, and that this batch leaves one."""
+    batch = list(batch)
+    moved = {item.name for item in batch if item.type == "CNAME"}
+    there = {item.key: found.get((item.name, "CNAME"), RRset()) for item in batch if item.name not in moved}
+    return {key: rdata.name_text(rrset.values[0].wire).lower().rstrip(".") for key, rrset in there.items() if rrset.values}
+
+
+def behind_alias(items: Sequence[Wanted], target: str, there: RRset | MailError) -> str | None:
+    """Return why records are not in order at a name that is an alias; None if what is behind it keeps them all.
+
+    Nothing stands beside a CNAME (RFC 1034 section 3.6.2), so nothing can be published there.
+    """
+    name, rtype = items[0].key
+    head = f"{name} {rtype}: there is a CNAME to {target}., "
+    if isinstance(there, MailError):
+        return f"{head}and what is there is not known: {there}"
+    broken = [item for item in items if not holds(item, there)]
+    if not broken:
+        return None
+    wanted = "; ".join(_short(value) for item in broken if item.state != "absent" for value in item.values)
+    way = f"publish {wanted} there" if wanted else "remove that there"
+    words = "; ".join(_short(value) for value in there.values) or f"no {rtype}"
+    return f"{head}where there is {words}: {way}, remove the CNAME, or do without the record"
 
 
 def octets(change: Change) -> int:

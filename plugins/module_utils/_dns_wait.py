@@ -15,6 +15,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Question, Resolver, Server, Unreachable
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, Wanted, holds, missing
 
+#: What is behind an alias: (name, type) -> its records, or why they are not known; see :meth:`Resolver.behind`.
+Behind = Callable[[Iterable[tuple[str, str]]], Mapping[tuple[str, str], "RRset | Unreachable"]]
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
@@ -76,8 +78,11 @@ def authorities(resolver: Resolver, zones: Iterable[str], port: int = 53) -> lis
     return found
 
 
-def look(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float = 2.0) -> None:
-    """Ask each server for what it has not shown yet and set its status."""
+def look(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float = 2.0, behind: Behind | None = None) -> None:
+    """Ask each server for what it has not shown yet and set its status.
+
+    Where it has an alias, what stands behind that counts: whoever asks for the name gets it.
+    """
     questions: dict[Question, Authority] = {}
     zones: dict[str | None, list[Wanted]] = {}
     for item in batch:
@@ -90,37 +95,51 @@ def look(batch: Sequence[Wanted], servers: Sequence[Authority], timeout: float =
             questions[Question(authority.server, name, rtype)] = authority
         authority.status, authority.reason = "ok", ""
     _dns_ask.ask(list(questions), timeout)
+    targets = {question: target for question in questions if (target := _alias(question))}
+    found = behind(dict.fromkeys(targets.values())) if behind is not None and targets else {}
     for question, authority in questions.items():
-        _judge(question, authority)
+        target = targets.get(question)
+        _judge(question, authority, target, found.get(target, RRset()))
 
 
 def _seen(item: Wanted, authority: Authority) -> bool:
     return item.key in authority.found and holds(item, authority.found[item.key])
 
 
-def _judge(question: Question, authority: Authority) -> None:
+def _alias(question: Question) -> tuple[str, str] | None:
+    """Return name and type that an alias in the answer leads to; None if there is none."""
+    if question.reply is None or question.type == "CNAME":
+        return None
+    target = next((record.target for record in question.reply.answer if record.type == "CNAME" and record.name == question.name), None)
+    return None if target is None else (target, question.type)
+
+
+def _judge(question: Question, authority: Authority, alias: tuple[str, str] | None, behind: RRset | Unreachable) -> None:
     key = (question.name, question.type)
     authority.found.pop(key, None)
     if question.error is not None:
         _set(authority, "unknown" if question.error.unknown else "unreachable", str(question.error))
         return
     code = question.reply.rcode
-    if code not in ("NOERROR", "NXDOMAIN"):
+    # At an alias the code is about what is behind it (RFC 6604 section 3).
+    if code not in ("NOERROR", "NXDOMAIN") and alias is None:
         _set(authority, "unreachable", f"answers {code} for {question.name} {question.type}: it does not serve the zone")
         return
     if not question.reply.authoritative:
         reason = f"answers without authority for {question.name} {question.type}: a lame delegation (RFC 1912 section 2.8)"
         _set(authority, "unreachable", reason)
         return
-    there = _dns_ask.rrset_of(question.reply, question.name, question.type)
-    alias = _dns_ask.rrset_of(question.reply, question.name, "CNAME")
+    if isinstance(behind, Unreachable):
+        _set(authority, "unreachable", f"{question.name} {question.type}: there is a CNAME to {alias[0]}., which is not known: {behind}")
+        return
+    there = behind if alias else _dns_ask.rrset_of(question.reply, question.name, question.type)
     authority.found[key] = there
     for item in authority.left:
         if item.key == key and not holds(item, there):
             lacking, extra = missing(item, there)
             words = [f"lacks {_short(lacking)}"] if lacking else []
             words += [f"still has {_short(extra)}"] if extra else []
-            words += [f"there is a CNAME to {alias.texts[0]}"] if alias.values and question.type != "CNAME" else []
+            words += [f"there is a CNAME to {alias[0]}."] if alias else []
             _set(authority, "stale", f"{question.name} {question.type}: {', '.join(words)}")
 
 
@@ -158,16 +177,18 @@ def wait(
     timeout: float,
     question_timeout: float = 2.0,
     again: Callable[[list[str | None]], Iterable[Authority]] | None = None,
+    behind: Behind | None = None,
 ) -> bool:
     """Look until every server of every zone is ``ok`` or ``unknown``, or the time is over; return whether it came true.
 
     :param again: looks up the servers of zones with a look-up that failed; they take their place in ``servers``
+    :param behind: looks up what is behind aliases
     """
     deadline = time.monotonic() + timeout
     pause = _FIRST_PAUSE
     zones = by_zone(servers)
     while True:
-        look(batch, servers, question_timeout)
+        look(batch, servers, question_timeout, behind)
         if all(served(item, zones) for item in batch):
             return True
         left = deadline - time.monotonic()

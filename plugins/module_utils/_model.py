@@ -289,16 +289,16 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             txt = {"@": txt}
         records: dict[str, list[str]] = {}
         for label, values in problems.mapping(txt, f"{where}.txt").items():
-            owner = name if label == "@" else problems.attempt(_names.owner_name, f"{label}.{name}", f"{where}.txt")
+            owner = problems.within(f"{where}.txt", _dns_plan.absolute_name, label, name)
             texts = problems.strings(values, f"{where}.txt[{label!r}]")
             if not texts:
                 problems.add(f"{where}.txt[{label!r}] names no value")
             for text in texts:
                 if problems.attempt(_txt.strings, text, f"{where}.txt[{label!r}]"):
                     problems.within(f"{where}.txt[{label!r}]", _dns_rdata.from_text, "TXT", text)
-                if re.match(r"(?i)v=(spf1( |\Z)|dkim1\b|dmarc1\b)", text):
-                    problems.add(f"{where}.txt[{label!r}] holds {text.split(';')[0].split()[0]!r}: use spf, dkim or dmarc for it")
-            if owner:
+            if owner in records:
+                problems.add(f"{where}.txt[{label!r}] is declared twice ({owner})")
+            elif owner:
                 records[owner] = texts
         domains[name] = {
             "dkim": _dkim_options(problems, options.get("dkim"), f"{where}.dkim", name),
@@ -312,6 +312,28 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             "txt": records,
         }
     return domains
+
+
+def _check_managed_names(problems: _Problems, domains: Mapping[str, Mapping[str, Any]]) -> None:
+    """Find free TXT values at names where a domain of ours has a record of that kind made for it."""
+    managed: dict[str, tuple[bytes, str]] = {}
+    for name, options in domains.items():
+        where = f"mail_domains[{name!r}]"
+        if options["spf"] is not None:
+            managed[name] = (b"v=spf1", f"{where}.spf")
+        if options["dmarc"] is not None:
+            managed[_dmarc.name(name)] = (b"v=DMARC1", f"{where}.dmarc")
+        if options["dkim"]["enabled"] and options["dkim"]["selector"]:
+            managed[_dkim.name(options["dkim"]["selector"], name)] = (b"", f"{where}.dkim")
+    for name, options in domains.items():
+        for owner in options["txt"].keys() & managed.keys():
+            version, option = managed[owner]
+            for text in options["txt"][owner]:
+                if _dns_plan.owned(text.encode("utf-8", "replace"), version):
+                    problems.add(
+                        f"mail_domains[{name!r}].txt holds {_shown(text)} for {owner}, where {option} makes a record: "
+                        f"use {option}, or set it to false to publish your own"
+                    )
 
 
 def _users(problems: _Problems, given: Any, domains: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -649,6 +671,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
         "mta": problems.choice(given.get("mta", _system.usual_mta(os_family)), "mail_mta", MTAS),
         "domains": _domains(problems, given.get("domains")),
     }
+    _check_managed_names(problems, model["domains"])
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
     postmaster = given.get("postmaster")
     if postmaster not in (None, ""):

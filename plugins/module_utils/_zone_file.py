@@ -514,6 +514,25 @@ def check_authority(file: ZoneFile, name: str) -> None:
                 )
 
 
+def behind(files: Mapping[str, ZoneFile], name: str, rtype: str) -> RRset | None:
+    """Return the records of this type where the aliases in these files, by zone, lead from this name; None if that is outside of them."""
+    seen: set[str] = set()
+    while name not in seen:
+        seen.add(name)
+        zone = max((zone for zone in files if inside(name, zone)), key=len, default=None)
+        if zone is None:
+            return None
+        try:
+            check_authority(files[zone], name)
+        except MailError:
+            return None
+        alias = files[zone].rrset(name, "CNAME")
+        if not alias.values:
+            return files[zone].rrset(name, rtype)
+        name = rdata.name_text(alias.values[0].wire).lower().rstrip(".")
+    return RRset()
+
+
 def _check_source(file: ZoneFile, name: str, rtype: str) -> None:
     """Refuse to change a record that stands in another file."""
     for entry in file.entries:

@@ -63,6 +63,8 @@ notes:
     is checked by the zone checker before it replaces the old file; C(named-checkzone), C(nsd-checkzone) and, from Knot DNS 3.4 on,
     C(kzonecheck) also print what they read, and it must be what was meant. A file that cannot be edited safely is refused, for
     example if the record may come out of a C($GENERATE) line or stands in an included file.
+  - Where a name is an alias (CNAME), what stands behind it counts. The same content there is served and nothing is done; anything else
+    is an error of that record alone, which names the ways out, and everything else is published.
   - Faults in the batch are found before anything is written. These are names outside of their zone, a second SPF, DMARC,
     DKIM, MTA-STS or TLS-RPT value at one name, a CNAME beside other data, values that do not fit into a record or message,
     and TTLs out of range.

@@ -121,6 +121,24 @@ def test_a_refusal_leaves_the_file_alone(run, file, args, change, message):
         assert result["msg"] == message.format(file=file)
 
 
+def test_aliases_are_followed_within_the_file(run, file, args):
+    file.write_text(file.read_text() + 'keys TXT "v=DKIM1;p=AAAA"\nhop CNAME keys\n_dmarc CNAME keys\ns1._domainkey CNAME hop\n')
+    args["records"] = [
+        {"name": "@", "type": "TXT", "values": ["v=spf1 mx -all"], "owned_prefix": "v=spf1"},
+        {"name": "s1._domainkey", "type": "TXT", "values": ["v=DKIM1;p=AAAA"], "state": "exact"},
+        {"name": "_dmarc", "type": "TXT", "values": ["v=DMARC1; p=none"], "owned_prefix": "v=DMARC1"},
+    ]
+    result = run(**args)
+    assert (result["failed"], result["changed"], [record["action"] for record in result["records"]]) == (
+        True, True, ["replace", "none", "none"]
+    )  # fmt: skip
+    assert result["msg"] == (
+        "_dmarc.example.org TXT: there is a CNAME to keys.example.org., where there is 'v=DKIM1;p=AAAA': "
+        "publish 'v=DMARC1; p=none' there, remove the CNAME, or do without the record"
+    )
+    assert "v=spf1 mx -all" in file.read_text()
+
+
 @pytest.mark.parametrize("program", ["named-checkzone", "nsd-checkzone"])
 def test_a_server_that_reads_something_else_is_believed(run, file, args, program, tmp_path, monkeypatch):
     """As if the program of another version read a line in its own way."""

@@ -72,6 +72,24 @@ def test_one_look(answers, first, second, statuses, served):
 
 
 @pytest.mark.parametrize(
+    ("behind", "status", "reason"),
+    [
+        (("a",), "ok", ""),
+        (("b",), "stale", f"{NAME} TXT: lacks 'a', still has 'b', there is a CNAME to x.example.net."),
+        ((), "stale", f"{NAME} TXT: lacks 'a', there is a CNAME to x.example.net."),
+        (SILENT, "unreachable", f"{NAME} TXT: there is a CNAME to x.example.net., which is not known: does not answer"),
+    ],
+)
+@pytest.mark.parametrize("flags", [AA, AA | 2, AA | 3])
+def test_an_alias_is_followed(answers, behind, status, reason, flags):
+    answers[IPV4] = [reply(alias="x.example.net", flags=flags)]
+    there = servers(IPV4)
+    found = behind if isinstance(behind, Unreachable) else _dns_plan.RRset(tuple(from_text("TXT", value) for value in behind), 60)
+    _dns_wait.look(wanted(), there, behind=lambda pairs: dict.fromkeys(pairs, found))
+    assert (there[0].status, there[0].reason) == (status, reason)
+
+
+@pytest.mark.parametrize(
     ("answer", "reason"),
     [
         (reply(), f"{NAME} TXT: lacks 'a'"),

@@ -8,7 +8,7 @@ import contextlib
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _dovecot, _mailman, _model, _records
+from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _dns_plan, _dovecot, _mailman, _model, _records
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 HASH = "$2b$12$" + "a" * 53
@@ -64,7 +64,20 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"domains": {"example.org": {"catch_all": "nobody@example.org"}}},
          "mail_domains['example.org'].catch_all leads to 'nobody@example.org', which is neither a user nor an alias"),
         ({"domains": {"example.org": {"txt": {"@": "v=spf1 -all"}}}},
-         "mail_domains['example.org'].txt['@'] holds 'v=spf1': use spf, dkim or dmarc for it"),
+         "mail_domains['example.org'].txt holds 'v=spf1 -all' for example.org, where mail_domains['example.org'].spf makes a record: "
+         "use mail_domains['example.org'].spf, or set it to false to publish your own"),
+        ({"domains": {"example.org": {"txt": {"_dmarc.news": "v = DMARC1; p=none"}}, "news.example.org": {}}},
+         "mail_domains['example.org'].txt holds 'v = DMARC1; p=none' for _dmarc.news.example.org, where "
+         "mail_domains['news.example.org'].dmarc makes a record: "
+         "use mail_domains['news.example.org'].dmarc, or set it to false to publish your own"),
+        ({"domains": {"example.org": {"dkim": {"selector": "s1"}, "txt": {"s1._domainkey": "k=rsa; p=AAAA"}}}},
+         "mail_domains['example.org'].txt holds 'k=rsa; p=AAAA' for s1._domainkey.example.org, where mail_domains['example.org'].dkim "
+         "makes a record: use mail_domains['example.org'].dkim, or set it to false to publish your own"),
+        ({"domains": {"example.org": {"txt": {"www.example.net": "a"}}}},
+         "mail_domains['example.org'].txt: name 'www.example.net' is outside of zone 'example.org'; "
+         "a name of several labels is absolute: write it in full"),
+        ({"domains": {"example.org": {"txt": {"www": "a", "www.example.org.": "b"}}}},
+         "mail_domains['example.org'].txt['www.example.org.'] is declared twice (www.example.org)"),
         ({"users": {"me@example.net": {"password_hash": HASH}}, "postmaster": "a@b.test"},
          "mail_users['me@example.net'] is in a domain that mail_domains does not declare"),
         ({"users": {"me+x@example.org": {"password_hash": HASH}}},
@@ -213,6 +226,36 @@ def _places():
 
 
 _PLACES = dict(_places())
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "owner"),
+    [
+        ("www.example.org", "a", "www.example.org"),
+        ("www.example.org.", "a", "www.example.org"),
+        ("www", "a", "www.example.org"),
+        ("example.com._report._dmarc", "v=DMARC1", "example.com._report._dmarc.example.org"),
+        ("news", "v=spf1 ip4:192.0.2.1 -all", "news.example.org"),
+        ("_dmarc.news", "v=DMARC1; p=none", "_dmarc.news.example.org"),
+        ("s1._domainkey", "v=DKIM1; k=rsa; p=AAAA", "s1._domainkey.example.org"),
+        ("*", "v=spf1 -all", "*.example.org"),
+        ("*._report._dmarc", "v=DMARC1", "*._report._dmarc.example.org"),
+    ],
+)
+def test_free_texts_stand_where_dns_records_would_put_them(label, value, owner):
+    model = _model.normalise(given(domains={"example.org": {"txt": {label: value}}}))
+    assert model["domains"]["example.org"]["txt"] == {owner: [value]}
+    wanted = _dns_plan.wanted_records(
+        [{"name": label, "zone": "example.org", "type": "TXT", "values": [value], "ttl": 60, "state": "exact", "owned_prefix": None}]
+    )
+    assert [item.name for item in wanted] == [owner]
+
+
+def test_a_record_of_ones_own_in_place_of_ours():
+    domain = {"spf": False, "dmarc": False, "txt": {"@": "v=spf1 -all", "_dmarc": "v=DMARC1; p=none"}}
+    assert _model.normalise(given(domains={"example.org": domain}))["domains"]["example.org"]["txt"] == {
+        "example.org": ["v=spf1 -all"], "_dmarc.example.org": ["v=DMARC1; p=none"]
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("place", _PLACES)
