@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _inventory, _model
+from ansible_collections.postmaster.mail.plugins.module_utils import _inventory, _model, _system
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
@@ -46,6 +46,7 @@ class ActionModule(ActionBase):
         self._variables = dict(task_vars or {})
         # What is broken already may break what is made of it; that is no news then.
         self._consequences: list[Exception] = []
+        self._warnings: list[str] = []
         roles = [self._read(name) for name in options["roles"]]
         errors: dict[str, None] = dict.fromkeys(self._shared(roles))
         for role in roles:
@@ -54,6 +55,8 @@ class ActionModule(ActionBase):
             raise self._consequences[0]
         count = len(errors)
         result.update(changed=False, failed=count > 0)
+        for warning in self._warnings:
+            self._display.warning(warning)
         if count:
             result["msg"] = (
                 f"The inventory of {self._variables.get('inventory_hostname')} does not hold together, and nothing has been changed. "
@@ -74,17 +77,24 @@ class ActionModule(ActionBase):
     def _shared(self, roles: Sequence[_Role]) -> Iterator[str]:
         """What is wrong with the variables that all roles share."""
         facts = self._variables.get("ansible_facts", {})
+        host = _system.host_addresses(facts)
         # What a role takes from there also when nothing is said. The addresses that a host has by itself may be private ones, which
         # nobody outside reaches.
         usual: dict[str, Any] = {
             "fqdn": self._variables.get("inventory_hostname"),
             "users": {},
-            "addresses": [facts[key]["address"] for key in ("default_ipv4", "default_ipv6") if facts.get(key, {}).get("address")],
+            "addresses": [address for address in host.values() if address],
         }
         taken = {option.partition("_")[2] for role in roles for option in role.options if option not in role.own}
         if not any(role.name in ("identity", "dns") for role in roles):
             taken.discard("addresses")
         given = {name: value for name, value in usual.items() if name in taken}
+        link_local = facts.get("default_ipv6", {}).get("address", "")
+        if "addresses" in given and "mail_addresses" not in self._variables and link_local and not host["ipv6"]:
+            self._warnings.append(
+                f"{self._variables.get('inventory_hostname')} has no global IPv6 address: its default route goes out from {link_local}. "
+                "Mail is sent over IPv4 alone; give the host an address, or set mail_addresses"
+            )
         for name in sorted(name for name in self._variables if name.startswith("mail_")):
             try:
                 given[name.removeprefix("mail_")] = self._templar.template(self._variables[name])

@@ -34,7 +34,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - The lists C(root_addresses), C(trust_anchors), C(forwarders) and C(ordinary_zones), and C(forwarders_tls), a boolean.
+    - The lists C(root_addresses), C(trust_anchors), C(forwarders) and C(ordinary_zones).
+    - The booleans C(forwarders_tls) and C(asks_localhost).
   type: dict
 """
 

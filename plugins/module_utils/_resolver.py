@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -14,8 +15,29 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address, owner_name
 
 _OWNER = r"(?P<owner>\.|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)"
-_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ [0-9]+ [0-9]+ [0-9A-Fa-f ]+\Z")
-_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 [0-9]+ [A-Za-z0-9+/= ]+\Z")
+_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ (?P<algorithm>[0-9]+) (?P<digest>[0-9]+) (?P<data>[0-9A-Fa-f ]+)\Z")
+_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 (?P<algorithm>[0-9]+) (?P<data>[A-Za-z0-9+/= ]+)\Z")
+_BASE64 = re.compile(r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
+#: What Unbound validates: algorithms, and digest types with the hexadecimal digits of each (RFC 8624 sections 3.1 and 3.3).
+_ALGORITHMS = {5, 7, 8, 10, 13, 14, 15, 16}
+_DIGESTS = {1: 40, 2: 64, 4: 96}
+#: The zones that Unbound answers by itself (local-zone in unbound.conf(5): RFC 6303, RFC 6761, RFC 7686, RFC 8375, RFC 9462, RFC 9665).
+LOCAL_ZONES = frozenset(
+    [
+        "localhost", "test", "invalid", "onion", "home.arpa", "resolver.arpa", "service.arpa",
+        *(
+            f"{net}.in-addr.arpa"
+            for net in (
+                "0", "10", "127", "254.169", "168.192", "2.0.192", "100.51.198", "113.0.203", "255.255.255.255",
+                *(f"{number}.172" for number in range(16, 32)), *(f"{number}.100" for number in range(64, 128)),
+            )
+        ),
+        *(
+            f"{net}.ip6.arpa"
+            for net in ("0." * 31 + "0", "1." + "0." * 30 + "0", "d.f", "8.e.f", "9.e.f", "a.e.f", "b.e.f", "8.b.d.0.1.0.0.2")
+        ),
+    ]
+)  # fmt: skip
 _ADDRESS_RECORD = re.compile(r"(?im)^\s*\S+(?:\s+[0-9]+)?(?:\s+IN)?\s+(?:A|AAAA)\s+(\S+)")
 _FORWARDER = re.compile(r"^(?P<address>[0-9A-Fa-f:.]+)(?:@(?P<port>[0-9]{1,5}))?(?:#(?P<name>.+))?\Z")
 
@@ -47,12 +69,38 @@ def root_addresses(hints: Any, option: str = "root_hints") -> list[str]:
 def trust_anchor(value: str, option: str = "trust_anchors") -> str:
     """Return a trust anchor on one line, with single spaces.
 
-    :raises MailError: not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)
+    :raises MailError: not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3), or one that Unbound passes over
     """
     line = " ".join(re.sub(r";.*", "", value).replace("(", " ").replace(")", " ").split()) if isinstance(value, str) else ""
-    if not (_DS.match(line) or _DNSKEY.match(line)):
+    ds, key = _DS.match(line), _DNSKEY.match(line)
+    found = ds or key
+    if not found:
         raise MailError(f"{option} {value!r} is not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)")
+    if int(found["algorithm"]) not in _ALGORITHMS:
+        number = found["algorithm"]
+        raise MailError(f"{option} {value!r} has the algorithm {number}, which Unbound does not validate (RFC 8624 section 3.1)")
+    data = found["data"].replace(" ", "")
+    if ds and _DIGESTS.get(int(ds["digest"])) != len(data):
+        raise MailError(
+            f"{option} {value!r} has a digest of type {ds['digest']} and {len(data)} digits: "
+            "SHA-1 (1) has 40, SHA-256 (2) 64, SHA-384 (4) 96 (RFC 8624 section 3.3)"
+        )
+    if key and not _BASE64.match(data):
+        raise MailError(f"{option} {value!r} has a public key that is not base64 (RFC 4034 section 2.2)")
     return line
+
+
+def ordinary_zone(value: str, option: str = "ordinary_zones") -> str:
+    """Return the name of one of :data:`LOCAL_ZONES`.
+
+    :raises MailError: Unbound does not answer for it by itself, so there is nothing to switch off
+    """
+    zone = owner_name(value, option)
+    if zone in LOCAL_ZONES:
+        return zone
+    above = next((known for known in LOCAL_ZONES if zone.endswith(f".{known}")), None)
+    way = f"name {above!r}, which it is in" if above else "it is looked up like any other anyway: take it out"
+    raise MailError(f"{option} {value!r} is no zone that Unbound answers by itself (local-zone in unbound.conf(5), RFC 6303): {way}")
 
 
 def forwarder(value: str, option: str = "forwarders") -> str:
@@ -70,14 +118,21 @@ def forwarder(value: str, option: str = "forwarders") -> str:
         text += f"@{int(match['port'])}"
     if match["name"]:
         text += f"#{owner_name(match['name'], option)}"
+    if _is_loopback(text) and (match["port"] or "53") == "53":
+        raise MailError(f"{option} {value!r} is this resolver itself: name another port, or another host")
     return text
+
+
+def _is_loopback(text: str) -> bool:
+    return ipaddress.ip_address(re.split("[@#]", text)[0]).is_loopback
 
 
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the resolver's configuration is printed from.
 
     :param given: C(root_hints), C(trust_anchors), C(forwarders) and C(ordinary_zones), as the role's variables
-    :returns: C(root_addresses), C(trust_anchors), C(forwarders), C(ordinary_zones): lists of strings; C(forwarders_tls)
+    :returns: C(root_addresses), C(trust_anchors), C(forwarders), C(ordinary_zones): lists of strings; C(forwarders_tls), whether they are
+        asked over TLS; C(asks_localhost), whether one of those to ask is on this host
     :raises MailError: a value that is not of its kind, or values that contradict each other
     """
     names = {name: f"resolver_{name}" for name in ("root_hints", "trust_anchors", "forwarders", "ordinary_zones")}
@@ -96,5 +151,6 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "trust_anchors": anchors,
         "forwarders": [text if "@" in text or "#" not in text else text.replace("#", "@853#", 1) for text in forwarders],
         "forwarders_tls": bool(tls),
-        "ordinary_zones": sorted({owner_name(zone, names["ordinary_zones"]) for zone in given.get("ordinary_zones") or ()}),
+        "asks_localhost": any(_is_loopback(text) for text in (*root, *forwarders)),
+        "ordinary_zones": sorted({ordinary_zone(zone, names["ordinary_zones"]) for zone in given.get("ordinary_zones") or ()}),
     }

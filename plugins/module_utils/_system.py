@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -27,6 +28,32 @@ def usual_mta(os_family: str) -> str:
 def impossible(os_family: str, choice: str) -> str:
     """Return why a method of getting certificates cannot be had on a system; empty where it can."""
     return _WITHOUT.get((os_family, choice), "")
+
+
+def host_addresses(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the address that the host sends from by default, by family, C(ipv4) and C(ipv6); empty where it has none.
+
+    Where the gateway is link-local (RFC 4861 section 6.3.4), OpenBSD's C(route) says that IPv6 goes out from a link-local address,
+    and so do Ansible's facts. What reaches the world then is a global address of that interface, or of another one.
+
+    :param facts: C(ansible_facts): C(default_ipv4), C(default_ipv6), C(all_ipv6_addresses) and those of interfaces
+    """
+    usual = facts.get("default_ipv6") or {}
+    interface = facts.get(str(usual.get("interface", "")).replace("-", "_").replace(".", "_")) or {}
+    entries = interface.get("ipv6", ()) if isinstance(interface, Mapping) else ()
+    candidates = [usual.get("address"), *(entry.get("address") for entry in entries)]
+    # Without a default route there is no way out, whatever addresses there are.
+    candidates += (facts.get("all_ipv6_addresses") or ()) if usual.get("address") else ()
+    ipv6 = next((address for address in candidates if address and not is_link_local(address)), "")
+    return {"ipv4": (facts.get("default_ipv4") or {}).get("address") or "", "ipv6": ipv6}
+
+
+def is_link_local(address: str) -> bool:
+    """Tell whether an IPv6 address, with or without its zone identifier, holds on one link only (RFC 4291 section 2.5.6)."""
+    try:
+        return ipaddress.IPv6Address(str(address).partition("%")[0]).is_link_local
+    except ValueError:
+        return False
 
 
 def stem(spec: str) -> str:

@@ -10,6 +10,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._resolver import forwarder, plan, root_addresses, trust_anchor
 
 DS = ". IN DS 20375 13 2 53FC9002F94B83F0194D967C7598F32F65483D581E13FDD6DEB94EC6197940DE"
+DIGESTS = "SHA-1 (1) has 40, SHA-256 (2) 64, SHA-384 (4) 96 (RFC 8624 section 3.3)"
 HINTS = """
 .        3600000 IN NS   ns.test. ; the one
 ns.test. 3600000 IN A    198.51.100.2
@@ -51,8 +52,8 @@ def test_root_addresses_refused(hints, text):
     "value, line",
     [
         (DS, DS),
-        (". 3600 IN DS 1 13 2 ( 53FC\n 9002 ) ; KSK", ". 3600 IN DS 1 13 2 53FC 9002"),
-        ("example.org. DNSKEY 257 3 13 di2USP8x==", "example.org. DNSKEY 257 3 13 di2USP8x=="),
+        (f". 3600 IN DS 1 13 2 ( {'53FC' * 8}\n {'9002' * 8} ) ; KSK", f". 3600 IN DS 1 13 2 {'53FC' * 8} {'9002' * 8}"),
+        ("example.org. DNSKEY 257 3 13 di2U SP8=", "example.org. DNSKEY 257 3 13 di2U SP8="),
     ],
 )
 def test_trust_anchor(value, line):
@@ -64,6 +65,49 @@ def test_trust_anchor_refused(value):
     with pytest.raises(MailError) as error:
         trust_anchor(value)
     assert str(error.value) == f"trust_anchors {value!r} is not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)"
+
+
+@pytest.mark.parametrize(
+    "value, text",
+    [
+        (". IN DS 1 99 2 " + "ab" * 32, "has the algorithm 99, which Unbound does not validate (RFC 8624 section 3.1)"),
+        (". IN DNSKEY 257 3 1 AAAA", "has the algorithm 1, which Unbound does not validate (RFC 8624 section 3.1)"),
+        (". IN DS 1 13 2 53FC", f"has a digest of type 2 and 4 digits: {DIGESTS}"),
+        (". IN DS 1 13 9 53FC", f"has a digest of type 9 and 4 digits: {DIGESTS}"),
+        (". IN DNSKEY 257 3 13 di2USP8x==", "has a public key that is not base64 (RFC 4034 section 2.2)"),
+    ],
+)
+def test_trust_anchor_that_validates_nothing(value, text):
+    with pytest.raises(MailError) as error:
+        trust_anchor(value)
+    assert str(error.value) == f"trust_anchors {value!r} {text}"
+
+
+@pytest.mark.parametrize(
+    "value, way",
+    [
+        ("example.org", "it is looked up like any other anyway: take it out"),
+        ("mail.test", "name 'test', which it is in"),
+        ("1.10.in-addr.arpa", "name '10.in-addr.arpa', which it is in"),
+    ],
+)
+def test_ordinary_zones_are_zones_that_unbound_answers_by_itself(value, way):
+    with pytest.raises(MailError) as error:
+        plan({"ordinary_zones": ["test", value]})
+    assert str(error.value) == (
+        f"resolver_ordinary_zones {value!r} is no zone that Unbound answers by itself (local-zone in unbound.conf(5), RFC 6303): {way}"
+    )
+    zones = ["Test.", "8.b.d.0.1.0.0.2.ip6.arpa", "31.172.in-addr.arpa"]
+    assert plan({"ordinary_zones": zones})["ordinary_zones"] == ["31.172.in-addr.arpa", "8.b.d.0.1.0.0.2.ip6.arpa", "test"]
+
+
+def test_a_forwarder_on_this_host():
+    assert plan({"forwarders": ["127.0.0.1@5353"]})["asks_localhost"] is True
+    assert plan({"forwarders": ["198.51.100.2"]})["asks_localhost"] is False
+    for value in ("127.0.0.1", "::1@53"):
+        with pytest.raises(MailError) as error:
+            plan({"forwarders": [value]})
+        assert str(error.value) == f"resolver_forwarders {value!r} is this resolver itself: name another port, or another host"
 
 
 @pytest.mark.parametrize(
@@ -99,6 +143,7 @@ def test_plan_of_nothing():
         "trust_anchors": [],
         "forwarders": [],
         "forwarders_tls": False,
+        "asks_localhost": False,
         "ordinary_zones": [],
     }
 

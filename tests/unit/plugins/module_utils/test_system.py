@@ -6,7 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils._system import impossible, missing_packages, stem, usual_mta
+from ansible_collections.postmaster.mail.plugins.module_utils._system import (
+    host_addresses,
+    impossible,
+    missing_packages,
+    stem,
+    usual_mta,
+)
 
 
 @pytest.mark.parametrize(("family", "mta"), [("OpenBSD", "opensmtpd"), ("Debian", "postfix"), ("", "postfix")])
@@ -53,3 +59,31 @@ def test_without_facts_everything_is_missing():
 def test_openbsd_cannot_answer_by_dns():
     assert "HTTP" in impossible("OpenBSD", "acme-dns")
     assert not impossible("OpenBSD", "acme-http") and not impossible("Debian", "acme-dns")
+
+
+LINK_LOCAL = "fe80::5054:ff:fe12:3456%vio0"
+GLOBAL = "2001:db8:100::45"
+
+
+@pytest.mark.parametrize(
+    ("given", "ipv6"),
+    [
+        ({"default_ipv6": {"address": GLOBAL, "interface": "vio0"}}, GLOBAL),
+        # As behind a link-local gateway on OpenBSD: what the interface has besides, else what the host has elsewhere.
+        (
+            {
+                "default_ipv6": {"address": LINK_LOCAL, "interface": "vio0"},
+                "vio0": {"ipv6": [{"address": LINK_LOCAL}, {"address": GLOBAL}]},
+                "all_ipv6_addresses": [LINK_LOCAL, "2001:db8::9", GLOBAL],
+            },
+            GLOBAL,
+        ),
+        ({"default_ipv6": {"address": LINK_LOCAL, "interface": "vio0"}, "all_ipv6_addresses": [LINK_LOCAL, GLOBAL]}, GLOBAL),
+        ({"default_ipv6": {"address": LINK_LOCAL, "interface": "vio0"}, "all_ipv6_addresses": [LINK_LOCAL]}, ""),
+        # Without a default route nothing leaves, whatever addresses there are.
+        ({"default_ipv6": {}, "all_ipv6_addresses": [LINK_LOCAL, GLOBAL]}, ""),
+        ({}, ""),
+    ],
+)
+def test_the_address_that_a_host_sends_from_is_none_of_a_link(given, ipv6):
+    assert host_addresses({"default_ipv4": {"address": "198.51.100.45"}, **given}) == {"ipv4": "198.51.100.45", "ipv6": ipv6}
