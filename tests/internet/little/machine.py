@@ -18,7 +18,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
-from little.plan import BRIDGE, CLIENTS, HOSTS, NAMESPACE, PROXY_PORT, PROXY_PORT_OUTSIDE, RUN, SPOOL, Host, ipv4, ipv6
+from little.plan import BRIDGE, CLIENTS, GATEWAY6, HOSTS, NAMESPACE, PROXY_PORT, PROXY_PORT_OUTSIDE, RUN, SPOOL, Host, ipv4, ipv6
 
 NETNS = pathlib.Path("/run/netns") / NAMESPACE
 GROUP = RUN.name  # our control group, one child per machine
@@ -228,6 +228,7 @@ def network() -> None:
             steps = ["link set lo up", f"link add {BRIDGE} type bridge forward_delay 0 stp_state 0", f"link set {BRIDGE} up"]
             for number in CLIENTS:
                 steps += [f"address add {ipv4(number)}/24 dev {BRIDGE}", f"address add {ipv6(number)}/64 dev {BRIDGE} nodad"]
+            steps += [f"address add {GATEWAY6}/64 dev {BRIDGE} nodad"]
             steps += ["route add unreachable default", "-6 route add unreachable default"]
             # All but the first are for those who ask for them by name.
             steps += [f"address change {ipv6(number)}/64 dev {BRIDGE} nodad preferred_lft 0" for number in CLIENTS if number != 1]

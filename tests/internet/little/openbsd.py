@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 from little.machine import run
-from little.plan import HERE, PROXY_PORT_OUTSIDE, STATE, Host, ipv4, ipv6
+from little.plan import GATEWAY6, HERE, PROXY_PORT_OUTSIDE, STATE, Host, ipv4, ipv6
 
 SUITE = "bookworm"
 ROOM = HERE / "openbsd"
@@ -247,20 +247,25 @@ def dress(host: Host) -> None:
         target.rename(top / "lib" / source.name)
         shutil.copy2(source, target)
     (root / "etc/rc.d").mkdir(exist_ok=True)
-    for name in ("rc.subr", "cron", "httpd", "smtpd", "sshd", "syslogd", "unbound"):
+    for name in ("rc.subr", "cron", "httpd", "resolvd", "smtpd", "sshd", "syslogd", "unbound", "unwind"):
         shutil.copy2(ROOM / "rc.d" / name, root / "etc/rc.d" / name)
         (root / "etc/rc.d" / name).chmod(0o444 if name == "rc.subr" else 0o555)
     _directories(root)
     release = host.values.get("internet_release", "7.9")
     if str(release) not in RELEASES:
         raise SystemExit(f"internet: {host.name}: internet_release {release!r} is not one of {', '.join(RELEASES)}")
-    _write(root / "var/db/simulation/host.json", json.dumps({"release": str(release)}))
+    slaac = bool(host.values.get("internet_slaac"))
+    router = {"address": ipv6(host.number), "gateway": GATEWAY6, "nameservers": [ipv6(2)]} if slaac else {}
+    _write(root / "var/db/simulation/host.json", json.dumps({"release": str(release), "router": router}))
+    anchor = STATE / "root.ds"
+    _write(root / "var/db/simulation/root.ds", anchor.read_text(encoding="ascii") if anchor.exists() else "")
     _write(root / "etc/motd", f"OpenBSD {release} (simulated): a test host made of Debian and stand-ins.\n")
     name = f"cloud-{host.number}.{host.zone}"  # what the installer was told is not the mail name
     _write(root / "etc/myname", f"{name}\n")
     _write(root / "etc/hosts", f"127.0.0.1 localhost\n::1 localhost\n{ipv4(host.number)} {name} cloud-{host.number}\n")
-    _write(root / "etc/hostname.vio0", f"inet {ipv4(host.number)} 255.255.255.0\ninet6 {ipv6(host.number)} 64\n", 0o640)
-    _write(root / "etc/mygate", f"{ipv4(1)}\n{ipv6(1)}\n")
+    inet6 = "autoconf" if slaac else f"{ipv6(host.number)} 64"
+    _write(root / "etc/hostname.vio0", f"inet {ipv4(host.number)} 255.255.255.0\ninet6 {inet6}\n", 0o640)
+    _write(root / "etc/mygate", f"{ipv4(1)}\n" + ("" if slaac else f"{ipv6(1)}\n"))
     _write(root / "etc/resolv.conf", f"nameserver {ipv4(2)}\nnameserver {ipv6(2)}\nlookup file bind\n")
     _write(root / "root/.ssh/authorized_keys", (STATE / "ssh/id_ed25519.pub").read_text(encoding="ascii"), 0o600)
     (root / "root/.ssh").chmod(0o700)
@@ -283,6 +288,9 @@ def _directories(root: pathlib.Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         os.chown(directory, owner, group)
         directory.chmod(mode)
+    bundle = root / "etc/ssl/cert.pem"
+    os.chown(bundle, 0, 7)
+    bundle.chmod(0o444)
     for path, mode in (("etc/master.passwd", 0o600), ("etc/doas.conf", 0o600), ("etc/pf.conf", 0o600)):
         if (root / path).exists():
             (root / path).chmod(mode)

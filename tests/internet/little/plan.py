@@ -28,6 +28,8 @@ RUN = pathlib.Path(f"/run/postmaster-mail-internet{_SUFFIX}")
 BRIDGE = "pm-br0"
 PREFIX4 = "198.51.100."
 PREFIX6 = "2001:db8:100::"
+#: The controller's end of the bridge, as a router names itself to hosts that configure themselves (RFC 4861 section 6.2.3).
+GATEWAY6 = "fe80::1"
 PROXY_PORT = 13128  # on the gateway, inside
 PROXY_PORT_OUTSIDE = PROXY_PORT + (zlib.crc32(_SUFFIX.encode()) % 1000)  # on loopback
 

@@ -112,3 +112,44 @@ def test_ansible_takes_it_for_openbsd() -> None:
     assert [ansible("ansible.builtin.user", user)["changed"] for _ in range(2)] == [True, False]
     job = {"name": "x", "minute": "~", "job": "-n true"}
     assert [ansible("ansible.builtin.cron", job)["changed"] for _ in range(2)] == [True, False]
+
+
+def test_a_start_that_fails_does_not_say_why() -> None:
+    done = ansible("raw", "echo nonsense > /etc/httpd.conf; rcctl -f start httpd; echo status $?; rm /etc/httpd.conf")
+    assert "httpd(failed)" in done and "status 1" in done
+    assert "syntax error" not in done
+
+
+def test_resolvd_puts_what_the_network_announces_above_whatever_else() -> None:
+    lines = "printf 'nameserver 127.0.0.1\\n' > /etc/resolv.conf.new && mv /etc/resolv.conf.new /etc/resolv.conf"
+    announced = """'{"release": "7.9", "router": {"nameservers": ["2001:db8:100::2"]}}'"""
+    wait = "i=0; until grep -q resolvd: /etc/resolv.conf || [ $i = 50 ]; do i=$((i + 1)); sleep 0.1; done"
+    done = ansible("raw", f"set -e; cp /etc/resolv.conf /root/resolv.conf; cp /var/db/simulation/host.json /root; "
+                   f"echo {announced} > /var/db/simulation/host.json; rcctl restart resolvd; {wait}; {lines}; sleep 1; {wait}; "
+                   "cat /etc/resolv.conf; rcctl stop resolvd; echo ---; cat /etc/resolv.conf; "
+                   "mv /root/host.json /var/db/simulation/host.json; mv /root/resolv.conf /etc/resolv.conf; rcctl start resolvd")
+    learnt = "nameserver 2001:db8:100::2 # resolvd: vio0"
+    before, after = done.replace("\r", "").split("---")
+    assert learnt in before and before.index(learnt) < before.index("nameserver 127.0.0.1")
+    assert learnt in after
+
+
+RESOLVER = """---
+- hosts: mail.openbsd-bare.test
+  roles: [postmaster.mail.resolver]
+"""
+
+
+def test_the_resolver_does_not_take_the_place_of_unwind(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "resolver.yml").write_text(RESOLVER, encoding="utf-8")
+    assert "rc=0" in ansible("raw", "rcctl enable unwind && rcctl start unwind")
+    try:
+        done = subprocess.run([INTERNET / "inside", "ansible-playbook", "-i", INTERNET / "inventory.yml", tmp_path / "resolver.yml"],
+                              capture_output=True, text=True, check=False, timeout=300, env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"})
+    finally:
+        ansible("raw", "rcctl stop unwind; rcctl disable unwind")
+    assert done.returncode != 0
+    output = " ".join(done.stdout.split())
+    assert "has port 53 of 127.0.0.1, where the role resolver is to listen" in output
+    assert "rcctl disable unwind" in output
+    assert "rc=0" in ansible("raw", "grep -q 'Simulated: what a fresh installation' /var/unbound/etc/unbound.conf")

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import io
 import pathlib
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import time
 from collections.abc import Callable
 
 import pytest
-from standins import acme_client, common, mailwrapper, packages, postfix, rc, releases, users
+from standins import acme_client, common, httpd, mailwrapper, packages, postfix, rc, releases, system, tools, users
 
 HERE = pathlib.Path(__file__).resolve().parent
 Call = Callable[..., tuple[int, str, str]]
@@ -53,7 +54,8 @@ def call(root: pathlib.Path, capsys: pytest.CaptureFixture[str]) -> Call:
     """Call a stand-in as its users do: name, words -> exit code, stdout, stderr."""
     def run(line: str, *words: str) -> tuple[int, str, str]:
         name, *rest = [*line.split(), *words]
-        rooms = {"pkg": packages, "rcc": rc, "pos": postfix, "mai": mailwrapper, "mak": mailwrapper, "sen": mailwrapper}
+        rooms = {"htt": httpd, "rou": system, "unb": tools, "pkg": packages, "rcc": rc, "pos": postfix, "mai": mailwrapper,
+                 "mak": mailwrapper, "sen": mailwrapper}
         module = rooms.get(name[:3], users)
         code = common.call(name, getattr(module, name.replace("-", "_")), rest)
         output = capsys.readouterr()
@@ -394,7 +396,7 @@ def test_rcctl_enables_and_disables(root: pathlib.Path, call: Call) -> None:
     call("pkg_delete -I dovecot")
     assert call("rcctl disable dovecot")[0] == 0
     assert local.read_text(encoding="ascii") == "pkg_scripts=redis rspamd\n"
-    assert call("rcctl ls off")[1].split() == ["accounting", "httpd", "ipsec", "multicast", "spamd_black", "unbound"]
+    assert call("rcctl ls off")[1].split() == ["accounting", "httpd", "ipsec", "multicast", "spamd_black", "unbound", "unwind"]
 
 
 def test_the_login_class_is_named_as_the_script(root: pathlib.Path) -> None:
@@ -442,3 +444,37 @@ def test_what_is_no_certificate_is_refused(certificate: Certificate) -> None:
     common.at(domain.full_chain).write_text("", encoding="ascii")
     with pytest.raises(common.Refusal, match="PEM_read_X509"):
         acme_client.certificate_due(domain, False)
+
+
+# What a true host refuses or overwrites
+
+def test_httpd_reads_its_file_twice(call: Call, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = 'server "a.test" {\n\tlisten on * port 80\n}\n'
+    (tmp_path / "httpd.conf").write_text(text, encoding="ascii")
+    assert call("httpd -n -f /httpd.conf")[0] == 0
+    monkeypatch.setattr("sys.stdin", io.StringIO(text))
+    assert call("httpd -n -f /dev/stdin") == (1, "", "no actions, nothing to do\n")
+
+
+def test_unbound_looks_for_its_trust_anchor_in_the_chroot(root: pathlib.Path, call: Call) -> None:
+    conf = root / "unbound.conf"
+    conf.write_text('server:\n\tauto-trust-anchor-file: "/var/unbound/db/root.key"\n', encoding="ascii")
+    missing = 'auto-trust-anchor-file: "/var/unbound/db/root.key" does not exist in chrootdir /var/unbound'
+    assert missing in call("unbound-checkconf /unbound.conf")[2]
+    # No directory, no anchor.
+    assert call("unbound-anchor -a /var/unbound/db/root.key")[0] == 1
+    (root / "var/unbound/db").mkdir(parents=True)
+    (root / "var/unbound/db/root.key").touch()
+    assert missing in call("unbound-checkconf /unbound.conf")[2]
+    (root / "var/db/simulation/root.ds").write_text(". IN DS 1 13 2 AB\n", encoding="ascii")
+    assert [call("unbound-anchor -a /var/unbound/db/root.key")[0] for _ in range(2)] == [1, 0]
+    assert (root / "var/unbound/db/root.key").read_text(encoding="ascii") == ". IN DS 1 13 2 AB\n"
+
+
+@pytest.mark.parametrize(("gateway", "address"), [("fe80::1", "fe80::2%vio0"), ("2001:db8::1", "2001:db8::2")])
+def test_behind_a_link_local_gateway_the_default_address_is_link_local(
+        call: Call, monkeypatch: pytest.MonkeyPatch, gateway: str, address: str) -> None:
+    addresses = [{"family": "inet6", "local": "2001:db8::2", "scope": "global"}, {"family": "inet6", "local": "fe80::2", "scope": "link"}]
+    monkeypatch.setattr(system, "_ip", lambda *words: [{"addr_info": addresses}] if "address" in words else [
+        {"dst": "default", "gateway": gateway, "dev": "vio0"}])
+    assert f" if address: {address}\n" in call("route -n get -inet6 default")[1]

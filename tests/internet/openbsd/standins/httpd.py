@@ -355,7 +355,11 @@ def httpd(argv: list[str]) -> int:
     if names:
         raise Refusal(_USAGE)
     path = options.get("f", ["/etc/httpd.conf"])[-1]
+    # The real one reads its file twice, both times by name.
+    parse(load(path), path)
     grammar = parse(load(path), path)
+    if not grammar.servers:
+        raise Refusal("no actions, nothing to do")
     if "n" in options:
         for server in grammar.servers:
             if any(tls for _address, _port, tls in server.listen):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
+import sys
 
 from standins.common import Refusal, at
 
@@ -209,6 +210,9 @@ class Parser:
 
 def load(path: str) -> str:
     """Return a configuration's text, or refuse as the daemons do."""
+    if path == "/dev/stdin":
+        # A duplicate of the descriptor: what was read once is not there the next time.
+        return sys.stdin.read()
     try:
         return at(path).read_text(encoding="utf-8")
     except FileNotFoundError:

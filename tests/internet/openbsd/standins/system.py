@@ -11,12 +11,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 from standins import rc
-from standins.common import PATH, Refusal, at, getopt, program, read, release, write
+from standins.common import PATH, STATE, Refusal, at, detach, getopt, need_root, program, read, release, title, write
 
 KERNEL = "GENERIC.MP#0-simulated"
 
@@ -222,7 +223,10 @@ def route(argv: list[str]) -> int:
     if not source:
         wanted = "inet6" if family == "-6" else "inet"
         addresses = _ip("address", "show", "dev", found["dev"])[0]["addr_info"]
-        source = next((entry["local"] for entry in addresses if entry["family"] == wanted and entry["scope"] == "global"), "")
+        # Where the gateway is link-local, so is what the kernel names as the address of the interface.
+        scope = "link" if found.get("gateway", "").startswith("fe80:") else "global"
+        source = next((entry["local"] for entry in addresses if entry["family"] == wanted and entry["scope"] == scope), "")
+        source += f"%{found['dev']}" if source and scope == "link" else ""
     lines = [f"   route to: {names[0]}", f"destination: {names[0]}", f"       mask: {names[0]}"]
     if found.get("gateway"):
         lines.append(f"    gateway: {found['gateway']}")
@@ -250,6 +254,7 @@ def netstart(_argv: list[str]) -> int:
         except OSError:
             pass
     link("link", "set", INTERFACE, "up")
+    router = json.loads(read(f"{STATE}/host.json") or "{}").get("router", {})
     for line in read(f"/etc/hostname.{INTERFACE}").splitlines():
         words = line.split("#")[0].split()
         if len(words) >= 3 and words[0] in ("inet", "inet6"):
@@ -258,6 +263,10 @@ def netstart(_argv: list[str]) -> int:
             if words[0] == "inet":
                 mask = str(ipaddress.ip_network(f"0.0.0.0/{mask}").prefixlen)
             link("address", "add", f"{address}/{mask}", "dev", INTERFACE)
+        elif words == ["inet6", "autoconf"] and router:
+            # As if a router had announced its prefix, itself and a name server (RFC 4862, RFC 8106).
+            link("address", "add", f"{router['address']}/64", "dev", INTERFACE)
+            link("-6", "route", "replace", "default", "via", router["gateway"], "dev", INTERFACE)
         elif words not in ([], ["up"], ["inet", "autoconf"], ["inet6", "autoconf"]):
             print(f"netstart: {line!r} in hostname.{INTERFACE} is not simulated", file=sys.stderr)
     for gateway in read("/etc/mygate").split():
@@ -265,6 +274,48 @@ def netstart(_argv: list[str]) -> int:
     name = read("/etc/myname").split("#")[0].strip()
     if name:
         subprocess.run(["/bin/hostname", name], check=False)
+    return 0
+
+
+# resolvd(8), unwind(8)
+
+_LEARNT = "# resolvd: "
+
+
+def resolvd(_argv: list[str]) -> int:
+    """Keep the name servers that the network announces above whatever else is in /etc/resolv.conf, whoever wrote that."""
+    need_root("resolvd: need root privileges")
+    servers = json.loads(read(f"{STATE}/host.json") or "{}").get("router", {}).get("nameservers", [])
+    detach()
+    title("/sbin/resolvd")
+    seen = None
+    while True:
+        try:
+            found = os.stat(at("/etc/resolv.conf"))
+            now = found.st_ino, found.st_mtime_ns
+        except FileNotFoundError:
+            now = None
+        if now != seen:
+            rest = [line for line in read("/etc/resolv.conf").splitlines() if _LEARNT not in line]
+            lines = [*(f"nameserver {server} {_LEARNT}{INTERFACE}" for server in servers), *rest]
+            text = "".join(line + "\n" for line in lines)
+            if text != read("/etc/resolv.conf"):
+                write("/etc/resolv.conf", text)
+            found = os.stat(at("/etc/resolv.conf"))
+            now = found.st_ino, found.st_mtime_ns
+        seen = now
+        time.sleep(0.2)
+
+
+def unwind(_argv: list[str]) -> int:
+    """Have port 53 of 127.0.0.1, and answer nobody."""
+    need_root("unwind: need root privileges")
+    held = [socket.socket(socket.AF_INET, kind) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+    for one in held:
+        one.bind(("127.0.0.1", 53))
+    detach()
+    title("/sbin/unwind")
+    signal.pause()
     return 0
 
 
@@ -297,7 +348,7 @@ def boot(_argv: list[str]) -> int:
         os.chmod(directory, 0o1777)
     services = rc.Services()
     # As rc(8) does: the log first, sshd early.
-    base = ["syslogd", "unbound", "sshd", "smtpd", "httpd", "cron"]
+    base = ["resolvd", "syslogd", "unwind", "unbound", "sshd", "smtpd", "httpd", "cron"]
     others = [name for name in rc._names() if services.base(name) and name not in base]
     for name in [*base, *others, *services.package_scripts]:
         if services.exists(name) and services.enabled(name):

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 
-from standins.common import Refusal, at, getopt, program, write
+from standins.common import Refusal, at, getopt, program, read, write
 
 _LIB = "/usr/lib/simulation/lib"
 
@@ -140,7 +140,10 @@ def syslogd(_argv: list[str]) -> int:
 
 
 # OpenBSD's unbound has other defaults compiled in: they are set before the configuration is read.
-_UNBOUND = 'server:\n\tusername: "_unbound"\n\tchroot: ""\n\tdirectory: "/var/unbound/etc"\n\tpidfile: ""\n\tuse-syslog: yes\n'
+_CHROOT = "/var/unbound"
+_UNBOUND = f'server:\n\tusername: "_unbound"\n\tchroot: "{_CHROOT}"\n\tdirectory: "{_CHROOT}/etc"\n\tpidfile: ""\n\tuse-syslog: yes\n'
+# What unbound-anchor has compiled in: of the test network's root, as that is the one that its servers are signed from.
+_ROOT_ANCHOR = "/var/db/simulation/root.ds"
 
 
 def unbound(argv: list[str]) -> int:
@@ -149,16 +152,28 @@ def unbound(argv: list[str]) -> int:
     words = list(argv)
     path = "/var/unbound/etc/unbound.conf"
     if name == "unbound-anchor":
-        target = at("/var/unbound/db/root.key")
-        if target.exists():
+        options, operands = getopt(argv, "a:c:C:Df:Fhlr:Rs:u:vx:n:b:P:", "Usage:\tunbound-anchor [opts]")
+        target = options.get("a", [f"{_CHROOT}/db/root.key"])[-1]
+        if operands or read(target).strip():
             return 0
-        raise Refusal("unbound-anchor: no way out to the root zone's trust anchor from the little internet")
+        anchor = read(_ROOT_ANCHOR)
+        if not anchor or not at(target).parent.is_dir():
+            print(f"{target}: No such file or directory", file=sys.stderr)
+            return 1
+        write(target, anchor)
+        return 1  # "updated", as the real one ends
     if name == "unbound-checkconf":
         operands = [word for word in words if not word.startswith("-")]
         path = operands[0] if operands and not words[0].startswith("-o") else path
-        if not os.path.exists(path):
+        if not at(path).exists():
             raise Refusal(f"[1] unbound-checkconf[1:0] fatal error: could not open {path}: No such file or directory")
-        merged = _merged(path, f"/run/simulation-check-{os.getpid()}.conf")
+        for anchor in re.findall(r'^\s*auto-trust-anchor-file:\s*"?([^"\n]+)"?', read(path), re.MULTILINE):
+            # Inside of the chroot, and not empty.
+            inside = anchor if anchor.startswith(f"{_CHROOT}/") else f"{_CHROOT}/{anchor.lstrip('/')}"
+            if not read(inside).strip():
+                words = f'auto-trust-anchor-file: "{inside}" does not exist in chrootdir {_CHROOT}'
+                raise Refusal(f"[1] unbound-checkconf[1:0] fatal error: {words}")
+        merged = _merged(path, f"{_CHROOT}/etc/.simulation-check-{os.getpid()}.conf")
         argv = [f"{_LIB}/{name}", *[word for word in words if word != path], merged]
         check = subprocess.run(argv, capture_output=True, text=True, check=False)
         os.unlink(merged)
@@ -171,7 +186,7 @@ def unbound(argv: list[str]) -> int:
         del words[index - 1:index + 1]
     if not os.path.exists(path):
         raise Refusal(f"[1] {name}[1:0] error: Could not open {path}: No such file or directory")
-    merged = _merged(path, f"/run/simulation-{name}.conf")
+    merged = _merged(path, f"{_CHROOT}/.simulation-{name}.conf")
     os.execv(f"{_LIB}/{name}", [f"/usr/sbin/{name}", "-c", merged, *words])
 
 
