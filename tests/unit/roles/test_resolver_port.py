@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -25,9 +26,12 @@ sys.exit(subprocess.call([sys.executable, "-c", sys.argv[2]]))
 """
 
 
-def look(held):
+def look(held, before=""):
     command = shlex.join([sys.executable, "-c", HOLD, held, CHECK])
-    return subprocess.run(["unshare", "--net", "sh", "-c", f"ip link set lo up && {command}"], capture_output=True, text=True, check=False)
+    # With processes of its own: the test hosts' Unbound is not this one's.
+    apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    script = f"ip link set lo up; {before}\n{command}"
+    return subprocess.run([*apart, "sh", "-c", script], capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("held", ["", "127.0.0.53"])
@@ -41,3 +45,9 @@ def test_a_name_server_in_the_way_is_told(held, told):
     assert done.returncode == 1
     assert done.stderr.startswith(f"Another name server of this host has port 53 of {told}, where the role resolver is to listen. ")
     assert done.stderr.rstrip().endswith("leave the role out: --skip-tags resolver.")
+
+
+def test_unbound_is_not_in_its_own_way(tmp_path):
+    program = tmp_path / "unbound"
+    shutil.copy(shutil.which("sleep"), program)
+    assert look("127.0.0.1", f"{program} 60 >/dev/null 2>&1 &").returncode == 0
