@@ -10,6 +10,7 @@ import argparse
 import http.server
 import io
 import json
+import resource
 import socket
 import socketserver
 import subprocess
@@ -34,11 +35,13 @@ class Rspamd:
 
     def __init__(self):
         self.status, self.verdict, self.asked = 200, {"action": "no action"}, []
+        self.waits = lambda: None
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
                 outer.asked.append((self.path, self.headers, self.rfile.read(int(self.headers["Content-Length"]))))
+                outer.waits()
                 body = json.dumps(outer.verdict).encode()
                 self.send_response(outer.status)
                 self.send_header("Content-Length", str(len(body)))
@@ -61,6 +64,10 @@ class Smtpd:
         self.process = subprocess.Popen(
             [sys.executable, str(PROGRAM), *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        # Whoever waits for an answer that does not come reads the end of the stream then.
+        self.end_of_patience = threading.Timer(60, self.process.kill)
+        self.end_of_patience.daemon = True
+        self.end_of_patience.start()
         self.write("config|smtpd-version|7.6.0", f"config|protocol|{version}", "config|ready")
         self.registered = []
         while (line := self.read()) != "register|ready":
@@ -134,6 +141,7 @@ def start():
 
     yield make
     for smtpd in started:
+        smtpd.end_of_patience.cancel()
         smtpd.process.kill()
         smtpd.process.wait()
         for stream in (smtpd.process.stdin, smtpd.process.stdout, smtpd.process.stderr):
@@ -384,6 +392,7 @@ def test_quotas_are_asked_for_at_rcpt(start, tmp_path, action, answer):
         smtpd = start("--quota", path)
         smtpd.connect()
         smtpd.report("protocol-client", "MAIL FROM:<a@client.test> SIZE=77")
+        smtpd.report("tx-begin", "6ba76466")
         smtpd.report("tx-mail", "6ba76466", "ok", "a@client.test")
         assert smtpd.result("rcpt-to", "me@example.org") == answer
         server.shutdown()
@@ -483,3 +492,279 @@ def test_senderscore_is_asked_only_where_it_is_wanted(start):
     asked = {"register|filter|smtp-in|helo", "register|filter|smtp-in|ehlo"}
     assert asked <= set(start("--senderscore", "50").registered)
     assert not asked & set(start().registered)
+
+
+class Faulty(tempfile.SpooledTemporaryFile):
+    """A file on a disk that is full for a moment."""
+
+    def __init__(self, *arguments, call, error, **more):
+        super().__init__(*arguments, **more)
+        self.fault, self.error = call, error
+
+    def fail(self, call):
+        name, _space, after = self.fault.partition(" ")
+        if name == call:
+            self.fault = f"{call} {int(after) - 1}"
+            if int(after) == 0:
+                raise self.error
+
+    def write(self, *arguments):
+        self.fail("write")
+        return super().write(*arguments)
+
+    def seek(self, *arguments):
+        self.fail("seek")
+        return super().seek(*arguments)
+
+    def __iter__(self):
+        for line in super().__iter__():
+            self.fail("read")
+            yield line
+
+
+def judged(monkeypatch, lines, file=None, pool=None, reports=None, **options):
+    """Send one message to a filter; return the lines that it gives back, its answer, and what else it says."""
+    if file:
+        monkeypatch.setattr(FILTER.tempfile, "SpooledTemporaryFile", file)
+    out = io.BytesIO()
+    options = {"senderscore": 0, "rspamd": "", "quota": "", "logins": "", "max_size": 0, "timeout": 1, "patience": 0, **options}
+    found = FILTER.Filter(argparse.Namespace(**options), out)
+    if pool:
+        found.pool.shutdown()
+        found.pool = pool
+    report = f"report|0.7|1576146008.006099|smtp-in|{{}}|{SESSION}|{{}}".format
+    request = f"filter|0.7|1576146008.006099|smtp-in|{{}}|{SESSION}|{TOKEN}|{{}}".format
+    reports = reports or [("link-connect", "client.test|pass|198.51.100.9:33174|198.51.100.25:25"), ("tx-begin", "1"),
+                          ("tx-mail", "1|ok|a@client.test"), ("tx-rcpt", "1|ok|me@example.org")]
+    for event, values in reports:
+        found.line(report(event, values).encode())
+    for line in [*lines, "."]:
+        found.line(request("data-line", line).encode())
+    found.pool.shutdown()
+    found.line(request("commit", "").encode())
+    said = out.getvalue().decode().splitlines()
+    data, result = f"filter-dataline|{SESSION}|{TOKEN}|", f"filter-result|{SESSION}|{TOKEN}|"
+    assert said[-1].startswith(result) and said[-2] == f"{data}." and said.count(f"{data}.") == 1
+    assert all(line.startswith(data) for line in said[:-1])
+    return [line[len(data):] for line in said[:-2]], said[-1][len(result):]
+
+
+DEFERRED = "reject|451 4.7.1 Service unavailable - try again later"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
+@pytest.mark.parametrize("call", ["write 0", "write 3", "write 199", "seek 0", "seek 1", "read 0", "read 150"])
+def test_a_message_that_is_not_stored_and_read_whole_is_deferred(monkeypatch, capfd, call, error):
+    lines = [*MESSAGE, *(f"line {number} of two hundred" for number in range(193))]
+
+    def faulty(*arguments, **more):
+        return Faulty(*arguments, call=call, error=error, **more)
+
+    assert judged(monkeypatch, lines, faulty)[1] == DEFERRED
+    assert capfd.readouterr().err.startswith("message 1 is deferred: ")
+
+
+def test_a_message_that_is_shorter_than_it_was_is_deferred(monkeypatch, capfd):
+    class Shorter(tempfile.SpooledTemporaryFile):
+        def __iter__(self):
+            yield from list(super().__iter__())[:-1]
+
+    assert judged(monkeypatch, MESSAGE, Shorter)[1] == DEFERRED
+    assert capfd.readouterr().err == "message 1 is deferred: of 94 octets 88 were read\n"
+
+
+def test_a_disk_that_is_full_defers_and_the_next_message_is_whole(start):
+    smtpd = start()
+    # What a file may hold at most; each line is longer than what Python keeps for a later write.
+    resource.prlimit(smtpd.process.pid, resource.RLIMIT_FSIZE, (1 << 21, 1 << 21))
+    smtpd.connect()
+    assert smtpd.message([*MESSAGE, *["x" * 20000] * 200]) == ([], DEFERRED)
+    assert smtpd.message() == (MESSAGE, "proceed")
+    assert "message 6ba76466 is deferred: it cannot be stored: OSError: [Errno 27] File too large" in smtpd.end()
+
+
+class Exhausted:
+    """A pool that has no thread, but may run later what it has refused."""
+
+    def __init__(self, late):
+        self.late, self.kept = late, []
+
+    def submit(self, function):
+        self.kept.append(function)
+        raise RuntimeError("can't start new thread")
+
+    def shutdown(self):
+        for function in self.kept if self.late else ():
+            function()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_without_a_thread_a_message_is_deferred_and_answered_once(monkeypatch, capfd, late):
+    assert judged(monkeypatch, MESSAGE, pool=Exhausted(late)) == ([], DEFERRED)
+    assert capfd.readouterr().err == "no thread is left: RuntimeError: can't start new thread\n"
+
+
+CONNECT = ("link-connect", "client.test|pass|198.51.100.9:33174|198.51.100.25:25")
+BEGIN, MAIL, RCPT = ("tx-begin", "1"), ("tx-mail", "1|ok|a@client.test"), ("tx-rcpt", "1|ok|me@example.org")
+
+
+@pytest.mark.parametrize(
+    "reports",
+    [
+        [BEGIN, MAIL, RCPT],
+        [("link-connect", "client.test|pass"), BEGIN, MAIL, RCPT],
+        [("link-connect", "client.test|pass|nowhere|198.51.100.25:25"), BEGIN, MAIL, RCPT],
+        [CONNECT, ("link-identify", "EHLO"), BEGIN, MAIL, RCPT],
+        [CONNECT, ("link-auth", "me@example.org|pass"), BEGIN, MAIL, RCPT],
+        [CONNECT, ("link-auth", "pass"), BEGIN, MAIL, RCPT],
+        [CONNECT, MAIL, RCPT],
+        [CONNECT, BEGIN, RCPT],
+        [CONNECT, BEGIN, ("tx-mail", "1|ok"), RCPT],
+        [CONNECT, BEGIN, ("tx-mail", "1|a@client.test|ok"), RCPT],
+        [CONNECT, BEGIN, ("tx-mail", "2|ok|a@client.test"), RCPT],
+        [CONNECT, BEGIN, ("tx-mail", "1|permfail|a@client.test"), RCPT],
+        [CONNECT, BEGIN, MAIL],
+        [CONNECT, BEGIN, MAIL, ("tx-rcpt", "1|tempfail|me@example.org")],
+        [CONNECT, BEGIN, MAIL, ("tx-rcpt", "1"), RCPT],
+        [CONNECT, BEGIN, MAIL, ("tx-rcpt", "1|you@example.org|ok"), RCPT],
+        [CONNECT, BEGIN, MAIL, RCPT, ("tx-reset", "1")],
+        [CONNECT, BEGIN, MAIL, RCPT, ("link-disconnect", "")],
+    ],
+)
+def test_a_message_whose_sender_recipients_or_client_are_not_known_is_deferred(monkeypatch, reports):
+    assert judged(monkeypatch, MESSAGE, reports=reports) == ([], DEFERRED)
+
+
+def test_a_null_sender_is_known(monkeypatch):
+    assert judged(monkeypatch, MESSAGE, reports=[CONNECT, BEGIN, ("tx-mail", "1|ok|"), RCPT]) == (MESSAGE, "proceed")
+
+
+def test_a_line_that_may_be_about_any_session_defers_all_that_are_open(start):
+    smtpd = start()
+    smtpd.connect()
+    smtpd.write("report|0.7|1576146008.006099|smtp-in|tx-mail")
+    assert smtpd.message() == ([], DEFERRED)
+    smtpd.report("link-disconnect")
+    smtpd.connect()
+    assert smtpd.message() == (MESSAGE, "proceed")
+
+
+@pytest.mark.parametrize(
+    "version, result_first",
+    [("0.4", False), ("0.5", False), ("0.6", True), ("0.7", True), ("0.8", True), ("0.10", True), ("1.0", True), ("next", True)],
+)
+def test_reports_of_each_version_of_the_protocol(start, rspamd, version, result_first):
+    smtpd = start("--rspamd", rspamd.address, version=version)
+    smtpd.connect()
+    smtpd.report("link-auth", *(("pass", "a|b") if version not in ("0.4", "0.5", "0.6") else ("a|b", "pass")))
+    smtpd.report("tx-begin", "1")
+    for event, address in (("tx-mail", "x|y@client.test"), ("tx-rcpt", "p|q@example.org")):
+        smtpd.report(event, "1", *(("ok", address) if result_first else (address, "ok")))
+    for line in [*MESSAGE, "."]:
+        smtpd.ask("data-line", line)
+    order = (TOKEN, SESSION) if version == "0.4" else (SESSION, TOKEN)
+    prefix = "|".join(["filter-dataline", *order, ""])
+    assert [smtpd.read() for _line in [*MESSAGE, "."]] == [prefix + line for line in [*MESSAGE, "."]]
+    smtpd.ask("commit", "")
+    assert smtpd.read() == "|".join(["filter-result", *order, "proceed"])
+    headers = rspamd.asked[0][1]
+    assert (headers["User"], headers["From"], headers["Rcpt"]) == ("a|b", "x|y@client.test", "p|q@example.org")
+    assert ("is newer than what is known" in smtpd.end()) == (version in ("0.8", "0.10", "1.0"))
+
+
+def test_a_session_that_ends_while_its_message_is_judged_does_not_disturb_the_next(start, rspamd):
+    asked, goes_on = threading.Event(), threading.Event()
+    rspamd.waits = lambda: (asked.set(), goes_on.wait(10))
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    smtpd.report("tx-begin", "1")
+    smtpd.report("tx-mail", "1", "ok", "a@client.test")
+    smtpd.report("tx-rcpt", "1", "ok", "me@example.org")
+    for line in [*MESSAGE, "."]:
+        smtpd.ask("data-line", line)
+    assert asked.wait(10)
+    smtpd.report("tx-reset", "1")
+    smtpd.report("link-disconnect")
+    assert smtpd.result("mail-from", "a@client.test") == DEFERRED  # what comes after has been read, too
+    goes_on.set()
+    prefix = f"filter-dataline|{SESSION}|{TOKEN}|"
+    assert [smtpd.read() for _line in [*MESSAGE, "."]] == [prefix + line for line in [*MESSAGE, "."]]
+    assert smtpd.result("commit", "") == DEFERRED  # smtpd has forgotten that message; nothing else is taken for it
+    assert "Traceback" not in smtpd.end()
+
+
+def test_a_filter_that_cannot_answer_ends(start):
+    smtpd = start()
+    smtpd.connect()
+    smtpd.process.stdout.close()
+    smtpd.ask("mail-from", "a@client.test")
+    assert smtpd.process.wait(10) == 1
+    assert smtpd.process.stderr.read() == b"smtpd cannot be answered: BrokenPipeError: [Errno 32] Broken pipe\n"
+
+
+def test_a_filter_whose_log_nobody_reads_goes_on(start):
+    smtpd = start()
+    smtpd.connect()
+    smtpd.process.stderr.close()
+    smtpd.write("no protocol")
+    smtpd.report("link-disconnect")
+    smtpd.connect()
+    assert smtpd.message() == (MESSAGE, "proceed")
+
+
+@pytest.mark.parametrize("version", ["0.5", "0.7"])
+def test_a_result_without_a_known_word_is_no_login(start, version):
+    smtpd = start(version=version)
+    smtpd.connect()
+    smtpd.report("link-auth", "perhaps", "me@example.org", "perhaps")
+    assert smtpd.result("mail-from", "a@client.test") == DEFERRED
+
+
+def test_what_rspamd_quotes_stays_in_its_line(start, rspamd):
+    rspamd.verdict = {
+        "action": "rewrite subject", "subject": f"one\nfilter-result|{SESSION}|{TOKEN}|proceed\r\nFrom: b@client.test",
+        "milter": {"add_headers": {"X-Spamd-Bar": "+\0+\rFrom: b@client.test"}},
+    }
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    lines, answer = smtpd.message()
+    assert answer == "proceed"
+    assert lines == [
+        "X-Spam: Yes", "X-Spamd-Bar: + + From: b@client.test", *MESSAGE[:3],
+        f"Subject: one filter-result|{SESSION}|{TOKEN}|proceed From: b@client.test", *MESSAGE[4:],
+    ]
+
+
+def test_white_space_before_a_colon_hides_no_header(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    lines, answer = smtpd.message([*MESSAGE[:2], "From \t: a@client.test", "\tb : c", "Subject : one", "", "To : text"])
+    assert (lines, answer) == ([*MESSAGE[:2], "From: a@client.test", "\tb : c", "Subject: one", "", "To : text"], "proceed")
+    assert rspamd.asked[0][2].decode().splitlines() == lines
+
+
+def test_an_empty_line_is_one_for_all_who_read_it(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect()
+    assert smtpd.message([*MESSAGE[:4], "X-One: 1\r\r", "\r", "To : text\r"]) == ([*MESSAGE[:4], "X-One: 1", "", "To : text\r"], "proceed")
+    assert rspamd.asked[0][2].endswith(b"X-One: 1\n\nTo : text\r\n")
+
+
+def test_rspamd_is_not_asked_about_a_part_of_a_message(monkeypatch, rspamd, capfd):
+    class Truncated(tempfile.SpooledTemporaryFile):
+        def seek(self, offset, whence=0):
+            if whence == io.SEEK_END:
+                self.truncate(10)
+            return super().seek(offset, whence)
+
+    assert judged(monkeypatch, MESSAGE, Truncated, rspamd=rspamd.address) == ([], DEFERRED)
+    assert rspamd.asked == []
+    assert capfd.readouterr().err == "message 1 is deferred: of 94 octets 10 are stored\n"
+
+
+def test_an_error_at_the_end_of_a_message_is_an_answer_too(monkeypatch):
+    def detach(_session):
+        raise MemoryError
+
+    monkeypatch.setattr(FILTER.Session, "detach", detach)
+    assert judged(monkeypatch, MESSAGE) == ([], DEFERRED)

@@ -5,7 +5,8 @@
 """A filter of OpenSMTPD, see smtpd-filters(7): Rspamd judges every message, Dovecot is asked for quotas, SIZE is respected, and who has
 logged in sends from own addresses.
 
-While Rspamd is away, or answers with anything but a verdict, mail is deferred. A failed login is logged with its address.
+While Rspamd is away, or answers with anything but a verdict, mail is deferred. So is a message that was not stored and given back
+whole, and one of a session of which a report could not be understood. A failed login is logged with its address.
 Clients with a bad Senderscore are junk, where that is asked for; an error of the service says nothing about a client.
 The protocol is spoken on standard input and output; what is written to standard error, smtpd logs.
 """
@@ -14,10 +15,13 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import contextlib
 import dataclasses
 import http.client
 import io
+import ipaddress
 import json
+import os
 import re
 import socket
 import sys
@@ -34,12 +38,29 @@ REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-
 REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
 # Not at connect: a name that does not count as dynamic ends that phase for all later filters.
 SCORED = ("helo", "ehlo")
+# The newest protocol that is known; a later one is read as this, and a report in another form is an error.
+NEWEST = (0, 7)
+
+
+def log(text: str) -> None:
+    """Log one line: what a client or Rspamd said does not begin another one. Work goes on where nobody reads it."""
+    with contextlib.suppress(OSError, ValueError):
+        print(re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+", " ", text), file=sys.stderr, flush=True)
+
+
+@dataclasses.dataclass
+class Outcome:
+    """What smtpd is to do with one message: it is deferred until all of it has been judged and given back."""
+
+    answer: str = "reject|" + DEFERRED
 
 
 @dataclasses.dataclass
 class Session:
     """What is known of a client, and of the message that it is sending."""
 
+    # Why what is known may be wrong. Nothing of such a session is accepted.
+    doubt: str = ""
     own: bool = False
     address: str = ""
     port: str = ""
@@ -52,7 +73,13 @@ class Session:
     sender: str = ""
     recipients: list = dataclasses.field(default_factory=list)
     content: tempfile.SpooledTemporaryFile | None = None
-    answer: str = "proceed"
+    # How many octets were written to it, whether its headers have not ended yet, and why it is not whole.
+    length: int = 0
+    heading: bool = True
+    failure: str = ""
+    # Whether smtpd took the sender, which may be empty.
+    started: bool = False
+    outcome: Outcome = dataclasses.field(default_factory=Outcome)
 
     def complete(self, address: str) -> str:
         """Return an address with a domain, as smtpd understands it: Rspamd takes a bare postmaster for a damaged message."""
@@ -62,14 +89,84 @@ class Session:
         """Forget the message, not the client."""
         self.id = self.sender = ""
         self.recipients = []
-        self.answer = "proceed"
-        if self.content:
-            self.content.close()
-            self.content = None
+        self.started = False
+        self.drop()
+
+    def drop(self) -> None:
+        """Forget the text of the message, and what was found of it."""
+        content, self.content = self.content, None
+        self.length, self.heading, self.failure, self.outcome = 0, True, "", Outcome()
+        if content:
+            discard(content)
+
+    def take(self, line: bytes) -> None:
+        """Keep a line of the message. After an error no other is kept: the message is not whole."""
+        if self.failure or self.doubt:
+            return
+        try:
+            if self.content is None:
+                self.drop()
+                self.content = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115  closed by drop() or scan()
+            text = header_line(line) if self.heading else line
+            self.heading = self.heading and text != b""
+            self.content.write(text + b"\n")
+            self.length += len(text) + 1
+        except Exception as exc:
+            self.failure = f"it cannot be stored: {type(exc).__name__}: {exc}"
+
+    def detach(self) -> Session:
+        """Return the message by itself, with what is known of its client. What happens to the session does not concern it any more.
+
+        :raises Deferred: it is not whole, or not known to be
+        """
+        why = self.doubt or self.failure
+        if not why and not (self.started and self.recipients):
+            why = "smtpd reported no sender or no recipient"
+        if not why and self.content is None:
+            why = "it is empty"
+        if why:
+            raise Deferred(why)
+        message = dataclasses.replace(self, recipients=list(self.recipients))
+        self.content = None
+        return message
 
 
 class Deferred(Exception):
     """No verdict; the text says why, for the log."""
+
+
+# --- What a message is made of ---
+
+
+def discard(content: tempfile.SpooledTemporaryFile) -> None:
+    """Close a file that nobody needs any more, also where what was written last cannot be stored."""
+    with contextlib.suppress(OSError, ValueError):
+        content.close()
+
+
+def header_line(line: bytes) -> bytes:
+    """Return a line of the header section as all read it.
+
+    White space before the colon (RFC 5322 section 4.5) is part of the name for some, who then do not see the field. A CR that is left at
+    its end makes the end of the section of an empty line, for some.
+    """
+    line = line.rstrip(b"\r")
+    name, colon, value = line.partition(b":")
+    return name.rstrip(b" \t") + colon + value if colon and line[:1] not in (b" ", b"\t") else line
+
+
+def whole(message: Session):
+    """Yield the lines of a message, with their ends.
+
+    :raises Deferred: less or more was read than was written
+    """
+    message.content.seek(0)
+    length = 0
+    for line in message.content:
+        length += len(line)
+        yield line
+    if length != message.length:
+        raise Deferred(f"of {message.length} octets {length} were read")
 
 
 # --- What Rspamd says ---
@@ -85,14 +182,19 @@ def reply(code: str, text: object) -> str:
 
 
 def verdict(result: dict) -> str:
-    """Return what smtpd is to do with a message: C(proceed), or C(reject|) with a reply."""
+    """Return what smtpd is to do with a message: C(proceed), or C(reject|) with a reply.
+
+    :raises Deferred: Rspamd says something else
+    """
     said = (result.get("messages") or {}).get("smtp_message")
     action = result["action"]
     if action == "reject":
         return "reject|" + reply("550", said or "Spam message rejected")
     if action == "soft reject":
         return "reject|" + reply("451", said or "Try again later")
-    return "proceed"
+    if action in ("no action", "greylist", "add header", "rewrite subject"):
+        return "proceed"
+    raise Deferred(f"Rspamd's action is {action!r}")
 
 
 def added(result: dict) -> list[tuple[str, str]]:
@@ -117,6 +219,11 @@ def removed(result: dict) -> dict[bytes, int]:
     return found
 
 
+def printable(line: str) -> bytes:
+    """Return one line: what Rspamd quotes of a message may have line breaks in it, which begin other headers or end the protocol's line."""
+    return re.sub(r"[\x00-\x08\x0a-\x1f\x7f]+", " ", line).encode("utf-8", "replace")
+
+
 def rewritten(content, result: dict):
     """Yield the lines of a message, without their ends, as it is to be delivered.
 
@@ -124,9 +231,9 @@ def rewritten(content, result: dict):
     """
     for name, value in added(result):
         lines = re.split(r"\r?\n", value.rstrip("\r\n"))
-        yield f"{name}: {lines[0].strip()}".encode("utf-8", "replace")
+        yield printable(f"{name}: {lines[0].strip()}")
         for line in lines[1:]:
-            yield (line if line[:1] in " \t" else "\t" + line).encode("utf-8", "replace")
+            yield printable(line if line[:1] in (" ", "\t") else "\t" + line)
     unwanted, seen = removed(result), {}
     heading, dropping = True, False
     for number, line in enumerate(content):
@@ -144,7 +251,7 @@ def rewritten(content, result: dict):
                 if dropping:
                     continue
                 if name == b"subject" and result["action"] == "rewrite subject" and result.get("subject"):
-                    yield b"Subject: " + str(result["subject"]).encode("utf-8", "replace")
+                    yield printable(f"Subject: {result['subject']}")
                     dropping = True
                     continue
         yield line
@@ -245,6 +352,22 @@ def ask_senderscore(address: str) -> int | None:
 # --- Talking to smtpd ---
 
 
+def protocol(version: bytes) -> tuple[int, int]:
+    """Return the version of smtpd's protocol; where it is no number, the newest."""
+    found = re.fullmatch(rb"([0-9]{1,4})\.([0-9]{1,4})", version)
+    return (int(found[1]), int(found[2])) if found else NEWEST
+
+
+def last(values: list[str], number: int) -> str:
+    """Return the last of several values, of this number, with the separators that are in it.
+
+    :raises ValueError: there are fewer
+    """
+    if len(values) <= number:
+        raise ValueError(f"{len(values)} values, not {number + 1}")
+    return "|".join(values[number:])
+
+
 class Filter:
     """The state of all sessions. Requests that must wait for others do so in threads, as the protocol demands."""
 
@@ -253,24 +376,49 @@ class Filter:
         self.out = out or sys.stdout.buffer
         self.sessions: dict[str, Session] = {}
         self.lock = threading.Lock()
+        # Protocol 0.4 has the token before the session in answers.
+        self.swapped = False
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
 
     def say(self, *lines: bytes) -> None:
+        text = b"\n".join(lines) + b"\n"
         with self.lock:
-            self.out.write(b"\n".join(lines) + b"\n")
-            self.out.flush()
-
-    def result(self, session: str, token: str, what: str) -> None:
-        self.say(f"filter-result|{session}|{token}|{what}".encode("utf-8", "replace"))
-
-    def later(self, function, *arguments) -> None:
-        def run() -> None:
             try:
-                function(*arguments)
-            except Exception as exc:  # smtpd ends when a filter does
-                print(f"{type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
+                self.out.write(text)
+                self.out.flush()
+            except Exception as exc:
+                # Half a line may be written, and all that follows would be part of it. smtpd ends when a filter does.
+                log(f"smtpd cannot be answered: {type(exc).__name__}: {exc}")
+                self.stop()
 
-        self.pool.submit(run)
+    def stop(self) -> None:
+        os._exit(1)
+
+    def prefix(self, kind: str, key: str, token: str) -> bytes:
+        """Return how an answer begins: C(filter-result) to a request, or C(filter-dataline), a line of a message."""
+        pair = (token, key) if self.swapped else (key, token)
+        return "|".join([kind, *pair, ""]).encode("utf-8", "surrogateescape")
+
+    def result(self, key: str, token: str, what: str) -> None:
+        self.say(self.prefix("filter-result", key, token) + what.encode("utf-8", "replace"))
+
+    def later(self, function, *arguments, instead) -> None:
+        """Call a function in a thread, or if no thread can be had, another one here; never both: smtpd ends at a second answer."""
+        turn = threading.Lock()
+
+        def run() -> None:
+            if turn.acquire(blocking=False):
+                try:
+                    function(*arguments)
+                except Exception as exc:
+                    log(f"{type(exc).__name__}: {exc}")
+
+        try:
+            self.pool.submit(run)
+        except Exception as exc:
+            if turn.acquire(blocking=False):
+                log(f"no thread is left: {type(exc).__name__}: {exc}")
+                instead()
 
     def judged(self, session: Session) -> dict:
         """Return the verdict. This host's own mail has no queue to go back to: it waits for a filter that restarts, and then passes."""
@@ -282,34 +430,41 @@ class Filter:
                 if not session.own:
                     raise
                 if time.monotonic() > end:
-                    print(f"message {session.id} of this host is not judged: {exc}", file=sys.stderr, flush=True)
+                    log(f"message {session.id} of this host is not judged: {exc}")
                     return {"action": "no action"}
             time.sleep(0.5)
 
-    def scan(self, key: str, session: Session, token: str) -> None:
+    def scan(self, message: Session, prefix: bytes) -> None:
         """Let the message be judged, and give it back to smtpd."""
-        result: dict = {"action": "no action"}
+        answer = "reject|" + DEFERRED
         try:
-            if self.options.rspamd:
-                result = self.judged(session)
-            session.answer = verdict(result)
-        except Exception as exc:
-            print(f"message {session.id} is deferred: {exc}", file=sys.stderr, flush=True)
-            session.answer = "reject|" + DEFERRED
-        prefix = f"filter-dataline|{key}|{token}|".encode()
-        chunk: list[bytes] = []
-        try:
-            session.content.seek(0)
+            # What was not written before is written now; Rspamd is not asked about a part of the message.
+            message.content.seek(0, io.SEEK_END)
+            if message.content.tell() != message.length:
+                raise Deferred(f"of {message.length} octets {message.content.tell()} are stored")
+            result = self.judged(message) if self.options.rspamd else {"action": "no action"}
+            said = verdict(result)
             # What is refused is not delivered: its lines need not be given back.
-            for line in rewritten(session.content, result) if session.answer == "proceed" else ():
-                chunk.append(prefix + (b"." + line if line[:1] == b"." else line))
-                if len(chunk) == 500:
-                    self.say(*chunk)
-                    chunk = []
+            if said == "proceed":
+                self.give_back(rewritten(whole(message), result), prefix)
+            answer = said
         except Exception as exc:
-            print(f"message {session.id} is deferred: {type(exc).__name__}: {exc}", file=sys.stderr, flush=True)
-            session.answer = "reject|" + DEFERRED
-        self.say(*chunk, prefix + b".")
+            reason = str(exc) if isinstance(exc, Deferred) else f"{type(exc).__name__}: {exc}"
+            log(f"message {message.id} is deferred: {reason}")
+        finally:
+            message.outcome.answer = answer
+            self.say(prefix + b".")
+            discard(message.content)
+
+    def give_back(self, lines, prefix: bytes) -> None:
+        chunk: list[bytes] = []
+        for line in lines:
+            chunk.append(prefix + (b"." + line if line[:1] == b"." else line))
+            if len(chunk) == 500:
+                self.say(*chunk)
+                chunk = []
+        if chunk:
+            self.say(*chunk)
 
     def quota(self, key: str, session: Session, token: str, recipient: str) -> None:
         answer = "proceed"
@@ -326,7 +481,7 @@ class Filter:
             if self.options.logins and session.user and address and not owned(self.options.logins, session.user, session.complete(address)):
                 return "reject|" + NOT_OWNED
         except (OSError, ValueError) as exc:
-            print(f"a message of {session.user!r} is deferred: {exc}", file=sys.stderr, flush=True)
+            log(f"a message of {session.user!r} is deferred: {exc}")
             return "reject|" + DEFERRED
         return "proceed"
 
@@ -335,89 +490,168 @@ class Filter:
         try:
             score = ask_senderscore(session.address)
             if score is not None and score < self.options.senderscore:
-                print(f"{session.address} has a Senderscore of {score}", file=sys.stderr, flush=True)
+                log(f"{session.address} has a Senderscore of {score}")
                 answer = "junk"
         finally:
             self.result(key, token, answer)
 
-    def report(self, version: str, event: str, key: str, values: list[str]) -> None:
-        session = self.sessions.setdefault(key, Session())
+    def report(self, version: tuple[int, int], event: str, key: str, values: list[str]) -> None:
+        """Take a report. The last value may have the separator in it.
+
+        :raises ValueError: it has another form
+        """
         if event == "link-connect":
-            name, confirmed, source, target = values[:4]
+            self.forget(key)
+            session = self.sessions[key] = Session(doubt="its connection was not understood")
+            name, confirmed, source = values[:3]
+            target = last(values, 3)
             session.own = source.startswith("unix:") or source == "local"
             session.address = "127.0.0.1" if session.own else source.rpartition(":")[0].strip("[]")
+            ipaddress.ip_address(session.address)
             session.port = target.rpartition(":")[2]
             session.name = name if confirmed == "pass" else ""
-        elif event == "link-greeting":
-            session.local = values[0]
+            session.doubt = ""
+            return
+        if event == "link-disconnect":
+            self.forget(key)
+            return
+        session = self.session(key)
+        if event == "link-greeting":
+            session.local = last(values, 0)
         elif event == "link-identify":
-            session.helo = values[1]
+            session.helo = last(values, 1)
         elif event == "link-auth":
-            # Protocol 0.7 has the result first; a name may have the separator in it.
-            result, user = (values[0], "|".join(values[1:])) if version >= "0.7" else (values[-1], "|".join(values[:-1]))
+            # Protocol 0.7 has the result first.
+            result, user = (values[0], last(values, 1)) if version >= (0, 7) else (values[-1], last(values[:-1], 0))
             if result == "pass":
                 session.user = user
             elif result == "fail":
                 print(f"authentication of {user!r} failed from {session.address}", file=sys.stderr, flush=True)
-        elif event == "link-disconnect":
-            self.sessions.pop(key, None)
+            elif result != "error":
+                raise ValueError(f"{result!r} is not the result of an authentication")
         elif event == "tx-reset":
             session.reset()
         elif event == "tx-begin":
             session.reset()
-            session.id = values[0]
-        elif event == "tx-mail" and values[1] == "ok":
-            session.sender = session.complete("|".join(values[2:]))
-        elif event == "tx-rcpt" and values[1] == "ok":
-            session.recipients.append(session.complete("|".join(values[2:])))
+            session.id = last(values, 0)
+        elif event in ("tx-mail", "tx-rcpt"):
+            # Protocol 0.6 has the result before the address.
+            result, address = (values[1], last(values, 2)) if version >= (0, 6) else (values[-1], last(values[:-1], 1))
+            if result not in ("ok", "permfail", "tempfail"):
+                raise ValueError(f"{result!r} is not the result of a command")
+            if result == "ok" and values[0] != session.id:
+                raise ValueError(f"transaction {values[0]!r} has not begun")
+            if result == "ok" and event == "tx-mail":
+                session.sender, session.started = session.complete(address), True
+            elif result == "ok":
+                session.recipients.append(session.complete(address))
         elif event == "protocol-client":
             command = "|".join(values)
             if command[:10].upper() == "MAIL FROM:":
-                size = re.search(r"(?i) SIZE=(\d{1,18})(?: |\Z)", command)
+                size = re.search(r"(?i) SIZE=([0-9]{1,18})(?: |\Z)", command)
                 session.size = int(size[1]) if size else 0
 
+    def session(self, key: str) -> Session:
+        """Return a session; nothing is accepted from one that was not seen to connect."""
+        return self.sessions.setdefault(key, Session(doubt="smtpd did not report its connection"))
+
+    def forget(self, key: str) -> None:
+        session = self.sessions.pop(key, None)
+        if session:
+            session.reset()
+
     def request(self, phase: str, key: str, token: str, values: list[bytes]) -> None:
-        session = self.sessions.setdefault(key, Session())
+        """Answer a request, except for a line of a message; the answer is the last that is done.
+
+        :raises Deferred: it is not answered
+        """
+        session = self.session(key)
         if phase == "data-line":
             line = b"|".join(values)
-            if session.content is None:
-                session.content = tempfile.SpooledTemporaryFile(max_size=1 << 20)  # noqa: SIM115  closed by reset()
             if line == b".":
-                self.later(self.scan, key, session, token)
+                self.judge(session, self.prefix("filter-dataline", key, token))
             else:
-                session.content.write((line[1:] if line[:1] == b"." else line) + b"\n")
+                session.take(line[1:] if line[:1] == b"." else line)
         elif phase == "mail-from":
+            if session.doubt:
+                raise Deferred(session.doubt)
             self.result(key, token, self.sender(session, b"|".join(values).decode("utf-8", "surrogateescape")))
         elif phase == "rcpt-to" and self.options.quota:
-            self.later(self.quota, key, session, token, b"|".join(values).decode("utf-8", "surrogateescape"))
+            recipient = b"|".join(values).decode("utf-8", "surrogateescape")
+            self.later(self.quota, key, session, token, recipient, instead=lambda: self.result(key, token, "proceed"))
         elif phase in SCORED and session.port == "25" and not session.helo and re.fullmatch(r"[0-9.]+", session.address):
-            self.later(self.score, key, session, token)
+            self.later(self.score, key, session, token, instead=lambda: self.result(key, token, "proceed"))
         elif phase == "commit":
-            self.result(key, token, session.answer)
+            answer, session.outcome = session.outcome.answer, Outcome()
+            if session.doubt:
+                raise Deferred(session.doubt)
+            self.result(key, token, answer)
         else:
             self.result(key, token, "proceed")
 
+    def judge(self, session: Session, prefix: bytes) -> None:
+        """Have a message judged that has ended, or give nothing of it back where it is not whole: its commit defers it."""
+        number = session.id
+        try:
+            message = session.detach()
+        except Deferred as exc:
+            log(f"message {number} is deferred: {exc}")
+            session.drop()
+            self.say(prefix + b".")
+            return
+
+        def instead() -> None:
+            discard(message.content)
+            self.say(prefix + b".")
+
+        self.later(self.scan, message, prefix, instead=instead)
+
     def line(self, line: bytes) -> None:
-        """Take one line of smtpd's: C(report|version|time|smtp-in|event|session|…) or C(filter|…|session|token|…)."""
+        """Take one line of smtpd's: C(report|version|time|smtp-in|event|session|…) or C(filter|…|session|token|…).
+
+        A request gets one answer, also when it is not understood; what is not accepted for certain is deferred.
+        """
         atoms = line.split(b"|")
-        version, event, key = atoms[1].decode(), atoms[4].decode(), atoms[5].decode()
-        if atoms[0] == b"report":
-            self.report(version, event, key, [atom.decode("utf-8", "surrogateescape") for atom in atoms[6:]])
-        elif atoms[0] == b"filter":
-            self.request(event, key, atoms[6].decode(), atoms[7:])
+        needed = {b"report": 6, b"filter": 7}.get(atoms[0])
+        if needed is None or len(atoms) < needed:
+            # It may have been about any of them.
+            log(f"not understood: {line[:200]!r}")
+            for session in self.sessions.values():
+                session.doubt = "a line of smtpd was not understood"
+            return
+        version = protocol(atoms[1])
+        self.swapped = version < (0, 5)
+        event, key = (atom.decode("utf-8", "surrogateescape") for atom in atoms[4:6])
+        try:
+            if atoms[0] == b"report":
+                self.report(version, event, key, [atom.decode("utf-8", "surrogateescape") for atom in atoms[6:]])
+                return
+            self.request(event, key, atoms[6].decode("utf-8", "surrogateescape"), atoms[7:])
+        except Exception as exc:
+            log(f"{type(exc).__name__}: {exc} in {line[:200]!r}")
+            self.session(key).doubt = f"{type(exc).__name__}: {exc}"
+            if atoms[0] == b"filter":
+                self.unanswered(event, key, atoms[6].decode("utf-8", "surrogateescape"), atoms[7:])
+
+    def unanswered(self, phase: str, key: str, token: str, values: list[bytes]) -> None:
+        """Answer a request that was not understood: an error of ours says nothing about a client, but nothing of it is accepted."""
+        if phase != "data-line":
+            self.result(key, token, "proceed" if phase in SCORED else "reject|" + DEFERRED)
+        elif values == [b"."]:
+            self.say(self.prefix("filter-dataline", key, token) + b".")
 
     def run(self, source) -> None:
         for line in source:
+            if line.startswith(b"config|protocol|") and protocol(line[:-1].rpartition(b"|")[2]) > NEWEST:
+                log(f"{line[:200]!r} is newer than what is known; it is read as {NEWEST[0]}.{NEWEST[1]}")
             if line == b"config|ready\n":
                 break
         requests = (*REQUESTS, *SCORED) if self.options.senderscore else REQUESTS
         register = [f"register|report|smtp-in|{name}" for name in REPORTS] + [f"register|filter|smtp-in|{name}" for name in requests]
         self.say(*[line.encode() for line in register], b"register|ready")
         for line in source:
-            try:
+            if line.endswith(b"\n"):
                 self.line(line[:-1])
-            except Exception as exc:
-                print(f"{type(exc).__name__}: {exc} in {line[:200]!r}", file=sys.stderr, flush=True)
 
 
 def main() -> int:
