@@ -41,7 +41,8 @@ def opensmtpd_queue(listing: str) -> Iterator[Waiting]:
 
 @dataclasses.dataclass
 class Mta:
-    """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now.
+    """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now; what speaks LMTP with Dovecot, and
+    under which user, as arguments of pkill(1) and pgrep(1).
 
     C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to.
     C(judges_names) is whether it judges clients by their names itself, before the filter weighs them; C(srs_at_alias), whether forwarded
@@ -53,6 +54,7 @@ class Mta:
     remove: str
     flush: str
     srs_hash: Callable[[str, str, str, str, str], str]
+    agent: str
     judges_names: bool = False
     srs_at_alias: bool = False
 
@@ -76,9 +78,10 @@ def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str)
 _POSTFIX_FLUSH = "postqueue -f && for try in 1 2 3 4 5; do if postkick public pickup W; then break; fi; done"
 
 MTAS = {
-    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", _POSTFIX_FLUSH, postfix_srs_hash),
+    "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", _POSTFIX_FLUSH, postfix_srs_hash,
+                   "-x lmtp -u postfix"),
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
-                     judges_names=True, srs_at_alias=True),
+                     "-x mail.lmtp", judges_names=True, srs_at_alias=True),
 }
 
 #: Where a message that has been learnt as both kinds is not always learnt a third time: Rspamd 3.4.

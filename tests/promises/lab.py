@@ -1047,6 +1047,39 @@ def restart_of_everything(lab: Lab) -> str:
     return f"queued while Dovecot was stopped, delivered after: {lab.commands['restart_all']}"
 
 
+# Dovecot's processes, and the one that starts them.
+_DOVECOT = 'pkill -{signal} -x dovecot && pkill -{signal} -P "$(pgrep -o -x dovecot)"'
+
+
+@book.promise("agent-killed")
+def agent_killed(lab: Lab) -> str:
+    """A message whose delivery agent is killed, as a system does that has no memory left, is delivered later: once, and nobody gets a
+    report."""
+    user, token = lab.account()[0], secrets.token_hex(8)
+    lab.run(_DOVECOT.format(signal="STOP"))
+    try:
+        lab.run(f"printf 'Subject: killed\nMessage-ID: <{token}@host.test>\n\nx\n' | sendmail -f {shlex.quote(user)} {shlex.quote(user)}")
+        # It waits for Dovecot's greeting.
+        lab.run(f"for try in $(seq 100); do if pkill -9 {lab.mta.agent}; then exit 0; fi; sleep 0.2; done; exit 1")
+    finally:
+        lab.run(_DOVECOT.format(signal="CONT"))
+    end = time.monotonic() + 120
+    while True:  # an MTA may wait before it starts an agent anew
+        lab.run(lab.mta.flush)
+        try:
+            lab.find(f"<{token}@host.test>", within=5)
+            break
+        except Broken:
+            if time.monotonic() > end:
+                raise
+    with lab.imap() as box:
+        box.select("INBOX", readonly=True)
+        _status, (numbers,) = box.search(None, "TEXT", token)
+    if len(numbers.split()) != 1:
+        raise Broken(f"after the agent was killed the mailbox of {user} has {len(numbers.split())} messages with {token}, not 1")
+    return f"delivered to {user} once"
+
+
 @book.promise("ban")
 def ban(lab: Lab) -> str:
     """Who guesses passwords, by submission or by IMAP, is banned from all ports, and others are not."""
