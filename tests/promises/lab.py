@@ -265,6 +265,48 @@ def forged_headers(lab: Lab) -> str:
     return f"{len(arrived.items())} headers, none of the forged ones"
 
 
+@book.promise("from-read-alike")
+def from_read_alike(lab: Lab) -> str:
+    """A message has one From, and the filter reads the one that people see: another one, also one that is hidden by its line ends or by
+    white space before its colon, is refused, from strangers and users alike; so are control characters among the headers."""
+    (user, password), stranger, other = lab.account(), f"outside@{lab.helo}", lab.account(1)[0]
+    said = []
+
+    def answer(sender: str, text: bytes) -> tuple[int, str]:
+        with lab.smtp(587 if sender == user else 25, "starttls") as session:
+            if sender == user:
+                session.login(user, password)
+            return session.send(sender, [user], text)
+
+    def crlf(message: Any) -> bytes:
+        return message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+    def alone(sender: str, message: Any, field: bytes) -> None:
+        arrived = lab.find(message["Message-ID"])
+        if arrived.get_all("From") != [sender]:
+            raise Broken(f"with {field!r}, from {sender}, there arrived {arrived.items()}")
+
+    more = b"From: " + other.encode()
+    for sender in (stranger, user):
+        for field in (more, more.lower(), b"From:\r\n " + other.encode(), b"From : " + other.encode(), b"From\t:" + other.encode(),
+                      b"X-One: 1\r" + more, b"X-One: 1\r\r" + more, b"X-One: 1\r\r\n" + more, b"X-One: a\x01b"):
+            message = lab.message(sender, user)
+            code, reply = answer(sender, crlf(message).replace(b"\r\nTo:", b"\r\n" + field + b"\r\nTo:", 1))
+            # Or the line end becomes a blank, so that there is no second field.
+            if code == 250 and field.startswith(b"X-One: 1\r"):
+                alone(sender, message, field)
+            else:
+                said.append(_promises.refused(code, reply, f"{field!r} beside the From of {sender}"))
+        message = lab.message(sender, user)
+        # Not the first line: one that begins with "From " there is a mailbox's, for some.
+        code, reply = answer(sender, (b"X-One: 1\r\n" + crlf(message)).replace(b"\r\nFrom:", b"\r\nFrom :"))
+        _promises.accepted(code, reply, f"From with white space before the colon, of {sender},")
+        alone(sender, message, b"From :")
+    text = (b"X-One: 1\r\n" + crlf(lab.message(other, user))).replace(b"\r\nFrom:", b"\r\nFrom :")
+    _promises.refused(*answer(user, text), f"{user} writing 'From : {other}'")
+    return said[0]
+
+
 def alias_to(lab: Lab, *targets: str, otherwise: str = "") -> str:
     """Return the alias that leads to these and to nobody else."""
     alias = next((name for name, found in lab.aliases.items() if set(found) == set(targets)), otherwise)
