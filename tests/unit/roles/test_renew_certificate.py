@@ -2,7 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The script that renews the certificate on OpenBSD, as a run of it may end, with stand-ins for acme-client and rcctl."""
+"""The script that renews the certificate on OpenBSD, as a run of it may end, with stand-ins for acme-client and rcctl; and certbot's hook,
+with one for systemctl."""
 
 from __future__ import annotations
 
@@ -15,7 +16,10 @@ import pytest
 import yaml
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/certificate"
-TEMPLATE = ROLE / "templates/etc/postmaster-mail/renew-certificate.j2"
+TEMPLATES = jinja2.Environment(
+    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, loader=jinja2.FileSystemLoader(ROLE / "templates")
+)
+TEMPLATES.filters["quote"] = shlex.quote
 # $1 is what it puts in place of the certificate, if anything, and $2 how it ends.
 ACME = """#!/bin/sh
 echo "$@" >>{top}/asked
@@ -39,9 +43,7 @@ class Host:
     def __init__(self, top: Path) -> None:
         self.top = top
         values = yaml.safe_load((ROLE / "vars/OpenBSD.yml").read_text())
-        environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
-        environment.filters["quote"] = shlex.quote
-        text = environment.from_string(TEMPLATE.read_text()).render(
+        text = TEMPLATES.get_template("etc/postmaster-mail/renew-certificate.j2").render(
             ansible_managed="managed", certificate_fqdn="mail.example.org", certificate_chain_path=f"{top}/chain.pem",
             certificate_services=["smtpd", "dovecot"], __certificate_issued=f"{top}/issued.pem", __certificate_root_group="root",
             __certificate_tell=values["__certificate_tell"])
@@ -143,3 +145,87 @@ def test_what_cannot_be_put_in_place_is_a_failure(host: Host) -> None:
     (host.top / "bin/install").chmod(0o755)
     assert host.run("second 0") == (1, [])
     assert (host.top / "chain.pem").read_text() == "first\n"
+
+
+# Services that are named in one of these files do not run, or do not reload.
+SYSTEMCTL = """#!/bin/sh
+case $1 in
+  --quiet) ! grep -qx "$3" {top}/stopped ;;
+  *)
+    grep -qx "$2" {top}/broken && exit 1
+    cp {top}/chain.pem {top}/serves.$2; echo "$2" >>{top}/told ;;
+esac
+"""
+
+
+class Certbot:
+    """A host whose certbot runs the hook after a renewal, and whose certbot.service runs it after each look."""
+
+    def __init__(self, top: Path) -> None:
+        self.top, self.live = top, top / "live/mail.example.org"
+        values = yaml.safe_load((ROLE / "vars/Debian.yml").read_text())
+        text = TEMPLATES.get_template("etc/letsencrypt/renewal-hooks/deploy/postmaster-mail.j2").render(
+            ansible_managed="managed", certificate_fqdn="mail.example.org", certificate_key_path=f"{top}/key.pem",
+            certificate_chain_path=f"{top}/chain.pem", certificate_services=["postfix", "dovecot", "smtpd"],
+            __certificate_root_group="root", __certificate_tell=values["__certificate_tell"])
+        assert text.count("\nlineage=/etc/letsencrypt/live/") == 1
+        (top / "hook").write_text(text.replace("\nlineage=/etc/letsencrypt/live/", f"\nlineage={top}/live/"))
+        (top / "bin").mkdir()
+        (top / "bin/systemctl").write_text(SYSTEMCTL.replace("{top}", str(top)))
+        (top / "bin/systemctl").chmod(0o755)
+        (top / "stopped").write_text("smtpd\n")
+        (top / "broken").write_text("")
+
+    def issue(self, text: str) -> None:
+        self.live.mkdir(parents=True, exist_ok=True)
+        for name in ("privkey", "fullchain"):
+            (self.live / f"{name}.pem").write_text(f"{text} {name}\n")
+
+    def run(self, lineage: str = "") -> tuple[int, list[str]]:
+        """Run the hook, for what certbot has renewed or by itself; return how it ended and which services were told."""
+        (self.top / "told").write_text("")
+        environment = {"PATH": f"{self.top}/bin:/usr/bin:/bin", **({"RENEWED_LINEAGE": str(self.live.parent / lineage)} if lineage else {})}
+        done = subprocess.run(["sh", self.top / "hook"], capture_output=True, text=True, check=False, env=environment)
+        self.words = done.stdout + done.stderr
+        return done.returncode, (self.top / "told").read_text().splitlines()
+
+    def pair(self) -> list[str]:
+        return [(self.top / f"{name}.pem").read_text().split()[0] for name in ("key", "chain")]
+
+
+@pytest.fixture
+def certbot(tmp_path: Path) -> Certbot:
+    return Certbot(tmp_path)
+
+
+def test_certbots_hook_places_the_pair_and_tells_once(certbot: Certbot) -> None:
+    assert certbot.run() == (0, [])  # nothing was issued yet
+    certbot.issue("first")
+    assert certbot.run("other.example.org") == (0, [])
+    assert certbot.run("mail.example.org") == (0, ["postfix", "dovecot"])
+    assert (certbot.pair(), certbot.words) == (["first", "first"], "")
+    assert {path.name: oct(path.stat().st_mode & 0o777) for path in certbot.top.glob("*.pem*")} == {
+        "key.pem": "0o600", "chain.pem": "0o644", "chain.pem.told": "0o644"}
+    assert certbot.run() == (0, [])
+
+
+def test_what_certbots_hook_could_not_do_is_done_at_the_next_look(certbot: Certbot) -> None:
+    certbot.issue("first")
+    certbot.run("mail.example.org")
+    certbot.issue("second")
+    (certbot.top / "broken").write_text("postfix\n")
+    assert certbot.run("mail.example.org") == (1, ["dovecot"])
+    assert "these services go on with the one before: postfix." in certbot.words
+    (certbot.top / "broken").write_text("")
+    assert certbot.run() == (0, ["postfix", "dovecot"])
+    assert certbot.run() == (0, [])
+    # A directory in the way, as a full disk: nothing is replaced, and nobody told.
+    certbot.issue("third")
+    (certbot.top / "chain.pem.new").mkdir()
+    (certbot.top / "chain.pem.new/fullchain.pem").mkdir()
+    assert certbot.run("mail.example.org") == (1, [])
+    assert certbot.pair() == ["second", "second"]
+    (certbot.top / "chain.pem.new/fullchain.pem").rmdir()
+    (certbot.top / "chain.pem.new").rmdir()
+    assert certbot.run() == (0, ["postfix", "dovecot"])
+    assert certbot.pair() == ["third", "third"]
