@@ -38,6 +38,7 @@ RETURN = r"""
 _value:
   description:
     - C(domains) and C(mailboxes) are lists; C(aliases), C(senders), C(logins) and C(system) are dictionaries of lists of addresses.
+    - C(host_senders) says which accounts of this host may send as an address or C(@domain); C(*) stands for all of them.
     - A catch-all has the key C(@domain) in C(aliases).
   type: dict
 """

@@ -39,7 +39,7 @@ RETURN = r"""
 _value:
   description:
     - The keys C(fqdn), C(addresses), C(mta), C(postmaster), C(domains), C(users), C(aliases), C(dns), C(certificates), C(filter),
-      C(slow_destinations) and C(refusals).
+      C(slow_destinations), C(refusals) and C(host_senders).
     - A user's C(quota) is in bytes, V(0) for none. C(aliases) includes the role addresses of every domain (RFC 2142).
   type: dict
 """

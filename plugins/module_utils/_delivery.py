@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -67,7 +67,31 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
         "senders": {name: sorted(logins) for name, logins in sorted(senders.items())},
         "logins": logins,
         "system": dict(sorted(system.items())),
+        "host_senders": host_senders(model, senders),
     }
+
+
+def host_senders(model: Mapping[str, Any], owned: Iterable[str]) -> dict[str, list[str]]:
+    """Return what programs of this host may send as, beside C(ACCOUNT@FQDN): the role addresses, and what is granted.
+
+    :param model: what :func:`_model.normalise` returns
+    :param owned: the addresses that users send from
+    :returns: address or C(@domain) to the accounts that may send as it; C(*) is all of them, and an empty list says that an address at
+        the server's name is a user's and not that of an account
+    """
+    fqdn, users = model["fqdn"], model["users"]
+    domains = {*model["domains"], *([fqdn] if fqdn else [])}
+    found: dict[str, set[str]] = {f"{name}@{domain}": {"*"} for domain in domains for name in ROLE_NAMES}
+    for address in owned:
+        local, _at, domain = address.partition("@")
+        if domain == fqdn and (address in users or local not in (*ROLE_NAMES, *HOST_NAMES)):
+            found[address] = set()
+        elif address in users:
+            found.pop(address, None)
+    for account, addresses in model["host_senders"].items():
+        for address in addresses:
+            found.setdefault(address, set()).add(account)
+    return {address: sorted(accounts) for address, accounts in sorted(found.items())}
 
 
 def recipients(tables: Mapping[str, Any], fqdn: str | None) -> dict[str, list[str]]:

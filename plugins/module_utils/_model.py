@@ -72,6 +72,8 @@ SLOW_DESTINATIONS: dict[str, dict[str, Any]] = {
 _BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
 #: A user's local part is the name of a directory.
 _DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
+#: An account of the host (useradd(8)).
+_ACCOUNT = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z")
 #: A line of the table that each MTA reads: regexp_table(5), and table(5), which must not be empty.
 REFUSALS = {"postfix": r"/\^\S+\$/ 5[0-9]{2} 5\.[0-9]+\.[0-9]+ [ -~]+", "opensmtpd": r"\^\S*\$"}
 _SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
@@ -643,9 +645,34 @@ def _refusals(problems: _Problems, given: Any) -> dict[str, str]:
     return found
 
 
+def _host_senders(problems: _Problems, given: Any) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in problems.mapping(given, "mail_host_senders").items():
+        where = f"mail_host_senders[{name!r}]"
+        if not isinstance(name, str) or not _ACCOUNT.match(name):
+            problems.add(f"{where} names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'")
+            continue
+        if name.lower() in found:
+            problems.add(f"{where} is declared twice (names are compared without case)")
+        addresses = set()
+        for text in problems.strings(value, where):
+            if text.startswith("@"):
+                domain = problems.attempt(_names.domain_name, text[1:], where)
+                address = f"@{domain}" if domain else None
+            else:
+                address = problems.attempt(_names.address, text, where)
+            if address and "+" in address:
+                problems.add(f"{where} {text!r} has a '+': what follows is a detail (RFC 5233), allowed with the address before it")
+            elif address:
+                addresses.add(address)
+        # Mail compares accounts as it does addresses.
+        found[name.lower()] = sorted(addresses)
+    return dict(sorted(found.items()))
+
+
 KNOWN = (
     "fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations",
-    "refusals",
+    "refusals", "host_senders",
 )  # fmt: skip
 
 
@@ -656,7 +683,8 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     :param os_family: the host's, as in Ansible's facts: some defaults depend on it, and not everything can be had everywhere
     :returns: C(fqdn), C(addresses) by family, C(mta), C(postmaster), C(domains), C(users) (quota in bytes, 0 for none),
         C(aliases) (role addresses included), C(dns), C(certificates), C(filter), C(slow_destinations)
-        (provider to C(domains), C(connections) at once and C(delay) in seconds between messages), C(refusals) (MTA to table)
+        (provider to C(domains), C(connections) at once and C(delay) in seconds between messages), C(refusals) (MTA to table),
+        C(host_senders) (account of the host to addresses and C(@domain) that its programs may send as)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
     problems = _Problems()
@@ -690,6 +718,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
     model["refusals"] = _refusals(problems, given.get("refusals"))
+    model["host_senders"] = _host_senders(problems, given.get("host_senders"))
     if model["fqdn"] and not problems.found:
         _check_records(problems, model)
     if problems.found:

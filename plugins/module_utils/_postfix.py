@@ -57,11 +57,42 @@ def forwarded(aliases: Mapping[str, Iterable[str]], local: Iterable[str]) -> dic
     return found
 
 
+def login_senders(host_senders: Mapping[str, Iterable[str]], fqdn: str) -> list[dict[str, str]]:
+    """Return the lines of local_login_sender_maps, first match first: C(pattern), a regular expression of POSIX for the name of an
+    account, and C(senders).
+
+    An address at the server's name is that of the account with its name, unless it is a user's. It is compared as sendmail was told it,
+    and that is the bare name where nothing is said.
+
+    :param host_senders: as :func:`_delivery.host_senders` returns it
+    :param fqdn: the server's name
+    """
+    everybody = [name for address, accounts in host_senders.items() if "*" in accounts
+                 for name in ([address.partition("@")[0]] if address.endswith(f"@{fqdn}") else []) + [address]]
+    granted: dict[str, list[str]] = {"root": ["<>"]}
+    for address, accounts in host_senders.items():
+        for account in accounts:
+            if account != "*":
+                granted.setdefault(account, []).append(address)
+    # Of these nobody has an address of the same name.
+    for address, accounts in host_senders.items():
+        local, _at, domain = address.rpartition("@")
+        if not accounts and domain == fqdn:
+            granted.setdefault(local, [])
+    lines = []
+    for account, addresses in sorted(granted.items()):
+        own = f"{account}@{fqdn}"
+        own_names = [account, own] if host_senders.get(own, [account]) else []
+        lines.append({"pattern": f"^{_quoted(account)}$", "senders": ", ".join(dict.fromkeys([*own_names, *everybody, *addresses]))})
+    return [*lines, {"pattern": "^([a-z_][a-z0-9_.-]*)$", "senders": ", ".join(["$1", f"$1@{fqdn}", *everybody])}]
+
+
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Postfix's tables are printed from.
 
     :param given: C(model), C(delivery), and as in the role's variables C(srs) and C(srs_key)
-    :returns: C(aliases) and C(system), as in C(delivery) but with marked targets, and C(srs): None where nothing is forwarded or
+    :returns: C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but with marked targets, and
+        C(srs): None where nothing is forwarded or
         senders stay as they are, else C(domain), C(excluded) (domains whose senders stay) and C(pattern) (a regular expression of
         POSIX for addresses that only we can have made), C(suffix) and C(suffix_pattern)
     :raises MailError: a value that breaks a rule
@@ -83,7 +114,12 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
                 "suffix": SUFFIX,
                 "suffix_pattern": rf"^(.*)\.{_quoted(SUFFIX)}$",
             }
-    return {"aliases": aliases, "system": system, "srs": srs}
+    return {
+        "aliases": aliases,
+        "system": system,
+        "srs": srs,
+        "login_senders": login_senders(tables["host_senders"], model["fqdn"]),
+    }
 
 
 def _quoted(domain: str) -> str:

@@ -346,7 +346,7 @@ class Chapter:
         # Delivered to one recipient, waiting for two; a bounce; a stranger's, for mailboxes that cannot be reached.
         self.plain = submit([BIG])
         self.odd = submit([BIG, SECOND, YOU], ODD)
-        self.bounce = local("", [BIG])
+        self.bounce = local("", [BIG], f"mailer-daemon@{NAME}")
         arrived(YOU, [self.odd], self.old)
         on_host("systemctl stop dovecot")
         self.stranger = local(STRANGER, [YOU, "team@switch.test", "root"], STRANGER)

@@ -201,6 +201,7 @@ _NESTED = {
     "slow_destinations": ("slow", ("domains", "connections", "delay")),
     "dns": (None, tuple(_model.DNS_KEYS)),
     "refusals": (None, ("addresses", "postfix", "opensmtpd")),
+    "host_senders": ("www-data", ()),
     "certificates": (None, tuple(_model.CERTIFICATE_KEYS)),
     "filter": (None, ("reject", "junk", "greylist", "dnsbls", "trusted")),
 }
@@ -330,6 +331,58 @@ def test_tables_that_no_mta_could_read(tables, message):
     with pytest.raises(MailError) as error:
         _model.normalise(given(refusals=tables))
     assert error.value.rules == (message,)
+
+
+def test_programs_of_this_host_are_granted_addresses_and_domains():
+    granted = {"Debian-exim": [], "www-data": "Shop@Example.org", "list": ["@Lists.example.org", "news@example.com", "@lists.example.org"]}
+    assert _model.normalise(given(host_senders=granted))["host_senders"] == {
+        "debian-exim": [], "list": ["@lists.example.org", "news@example.com"], "www-data": ["shop@example.org"],
+    }
+    assert _model.normalise(given())["host_senders"] == {}
+
+
+@pytest.mark.parametrize(
+    ("granted", "message"),
+    [
+        ("www-data", "mail_host_senders must be a dictionary, not str"),
+        ({"0": "a@example.org"},
+         "mail_host_senders['0'] names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'"),
+        ({"a b": []},
+         "mail_host_senders['a b'] names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'"),
+        ({"\u017f": []},
+         "mail_host_senders['\u017f'] names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'"),
+        ({"*": "a@example.org"},
+         "mail_host_senders['*'] names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'"),
+        ({"list": [], "List": []}, "mail_host_senders['List'] is declared twice (names are compared without case)"),
+        ({"www": "shop"}, "mail_host_senders['www'] 'shop' is not an address of the form user@domain (RFC 5321 section 4.1.2)"),
+        ({"www": "@shop"}, "mail_host_senders['www'] 'shop' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
+        ({"www": "*"}, "mail_host_senders['www'] '*' is not an address of the form user@domain (RFC 5321 section 4.1.2)"),
+        ({"www": "a+b@example.org"}, "mail_host_senders['www'] 'a+b@example.org' has a '+': what follows is a detail (RFC 5233), "
+         "allowed with the address before it"),
+        ({"www": 5}, "mail_host_senders['www'] must be a string or a list of strings, not int"),
+    ],
+)  # fmt: skip
+def test_what_no_program_can_be_granted(granted, message):
+    with pytest.raises(MailError) as error:
+        _model.normalise(given(host_senders=granted))
+    assert error.value.rules == (message,)
+
+
+def test_who_of_this_host_may_send_as_whom():
+    model = _model.normalise(given(
+        domains={"example.org": {}, "mail.example.org": {}},
+        users={**user(senders=["abuse@example.org"]), "noc@example.org": {"password_hash": HASH},
+               "you@mail.example.org": {"password_hash": HASH}},
+        host_senders={"www-data": ["me@example.org", "noc@example.org", "@example.com"], "list": "@example.com"},
+    ))  # fmt: skip
+    found = _delivery.delivery(model)["host_senders"]
+    # A role address is everybody's, unless it is a user's; a user's address at the server's name is no account's.
+    assert found["abuse@example.org"] == found["postmaster@mail.example.org"] == ["*"]
+    assert found["noc@example.org"] == ["www-data"]
+    assert found["you@mail.example.org"] == []
+    assert found["me@example.org"] == ["www-data"]
+    assert found["@example.com"] == ["list", "www-data"]
+    assert not {"root@mail.example.org", "mailer-daemon@mail.example.org", "you@example.org"} & set(found)
 
 
 def test_slow_destinations_have_a_default_and_can_be_none():

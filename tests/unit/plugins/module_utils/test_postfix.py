@@ -131,3 +131,37 @@ def test_a_key_that_cannot_be_written_is_refused(key):
     with pytest.raises(MailError) as error:
         plan(srs_key=key)
     assert str(error.value) == "postfix_srs_key must be at least 16 letters, digits and characters of ._~+/=-"
+
+
+def senders_of(account, **given):
+    """What postdrop reads for an account: the first line that matches, with what it captured."""
+    for line in plan(**given)["login_senders"]:
+        if match := re.search(line["pattern"], account):
+            return re.sub(r"\$1", lambda _found: match[1], line["senders"]).split(", ")
+    return []
+
+
+def test_an_account_sends_as_itself_as_a_role_and_as_it_is_granted():
+    host_senders = {"www-data": ["shop@example.org", "@lists.example.org"]}
+    usual = senders_of("nobody", host_senders=host_senders)
+    assert usual[:2] == ["nobody", "nobody@mail.example.org"]
+    assert {"postmaster@example.org", "abuse@mail.example.org", "abuse"} < set(usual)
+    assert not {"me@example.org", "shop@example.org", "root", "root@mail.example.org", "<>", "*"} & set(usual)
+    granted = senders_of("www-data", host_senders=host_senders)
+    assert granted[:2] == ["www-data", "www-data@mail.example.org"]
+    assert set(granted) - set(usual) == {"www-data", "www-data@mail.example.org", "shop@example.org", "@lists.example.org"}
+    assert set(senders_of("root")) - set(usual) == {"root", "root@mail.example.org", "<>"}
+    assert senders_of("www-data2", host_senders=host_senders)[:2] == ["www-data2", "www-data2@mail.example.org"]
+
+
+def test_a_number_without_a_name_sends_as_nobody():
+    assert senders_of("uid:4711") == []
+
+
+def test_an_account_is_not_the_user_of_the_same_name():
+    users = {"me@example.org": {"password_hash": HASH}, "daemon@example.org": {"password_hash": HASH}}
+    given = {"fqdn": "example.org", "users": users, "aliases": {}}
+    assert not {"daemon", "daemon@example.org"} & set(senders_of("daemon", **given))
+    assert senders_of("bin", **given)[:2] == ["bin", "bin@example.org"]
+    assert {"root", "root@example.org", "<>"} < set(senders_of("root", **given))
+    assert "daemon@example.org" in senders_of("daemon", **given, host_senders={"daemon": "daemon@example.org"})
