@@ -45,8 +45,9 @@ class Mta:
     under which user, as arguments of pkill(1) and pgrep(1).
 
     C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to.
-    C(judges_names) is whether it judges clients by their names itself, before the filter weighs them; C(srs_at_alias), whether forwarded
-    mail comes back to the domain of its alias, whichever that is.
+    C(judges_names) is whether it judges clients by their names itself, before the filter weighs them; C(knows_accounts), whether it knows
+    which account of the host a message is from; C(srs_at_alias), whether forwarded mail comes back to the domain of its alias, whichever
+    that is.
     """
 
     list: str
@@ -56,6 +57,7 @@ class Mta:
     srs_hash: Callable[[str, str, str, str, str], str]
     agent: str
     judges_names: bool = False
+    knows_accounts: bool = False
     srs_at_alias: bool = False
 
 
@@ -79,7 +81,7 @@ _POSTFIX_FLUSH = "postqueue -f && for try in 1 2 3 4 5; do if postkick public pi
 
 MTAS = {
     "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", _POSTFIX_FLUSH, postfix_srs_hash,
-                   "-x lmtp -u postfix"),
+                   "-x lmtp -u postfix", knows_accounts=True),
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
                      "-x mail.lmtp", judges_names=True, srs_at_alias=True),
 }
@@ -174,6 +176,8 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             "greylist_later": f"{ask} {_LATER}",
             "a_day_later": _a_day_later(mta, f"rcctl stop {service}", f"rcctl start {service}"),
             "srs_key": {"postfix": "cat /etc/mail/postfix.srs.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/mail/smtpd.srs.conf"}[mta],
+            "python": "/usr/local/bin/python3",
+            "lmtp": "/var/dovecot/mta-lmtp",
             "restart_store": f"rcctl restart redis && {_ANSWERS.format(ask=ask)}",
             "stop_filter": "rcctl stop rspamd",
             "start_filter": "rcctl start rspamd",
@@ -193,6 +197,8 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "greylist_later": f"{ask} {_LATER}",
         "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
         "srs_key": {"postfix": "cat /etc/postsrsd.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/smtpd.srs.conf"}[mta],
+        "python": "python3",
+        "lmtp": "/run/dovecot/mta-lmtp",
         "restart_store": f"systemctl restart {backend} && {_ANSWERS.format(ask=ask)}",
         "stop_filter": "systemctl stop rspamd",
         "start_filter": "systemctl start rspamd",

@@ -60,6 +60,7 @@ class Lab(Server):
     bigmail: dict[str, str] = dataclasses.field(default_factory=dict)
     aliases: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+    host_senders: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     receiver: list[str] = dataclasses.field(default_factory=list)
     quota: int = 0
     score: int = 0
@@ -183,14 +184,88 @@ def out_ipv6(lab: Lab) -> str:
 
 @book.promise("out-from-the-host")
 def out_from_the_host(lab: Lab) -> str:
-    """What a program on the host sends with sendmail is signed as well, and the strict receiver finds SPF, DKIM and DMARC pass."""
-    user, recipient = lab.account()[0], lab.bigmail["user"]
-    message = lab.message(user, recipient)
-    lab.run(f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(user)} {shlex.quote(recipient)}")
-    found = authentication(lab.at_bigmail(message["Message-ID"]))
-    if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
-        raise Broken(f"the strict receiver found {found}")
-    return ", ".join(f"{method}={result}" for method, result in sorted(found.items()))
+    """What a program on the host sends with sendmail from a role address, or from one that its account is granted, is signed as well, and
+    the strict receiver finds SPF, DKIM and DMARC pass."""
+    role = f"postmaster@{lab.domains[0]}"
+    granted = [(account, address) for account, addresses in lab.host_senders.items() for address in addresses if address[0] != "@"]
+    said = []
+    for account, sender in [("nobody", role), *granted]:
+        message = lab.message(sender, lab.bigmail["user"])
+        if refusal := from_host(lab, account, sender, message):
+            raise Broken(f"{account} may not send as {sender}: {refusal}")
+        found = authentication(lab.at_bigmail(message["Message-ID"]))
+        if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+            raise Broken(f"{account} sent as {sender}, and the strict receiver found {found}")
+        said.append(f"{account} as {sender}: {', '.join(f'{method}={result}' for method, result in sorted(found.items()))}")
+    return "; ".join(said)
+
+
+def from_host(lab: Lab, account: str, sender: str, message: Any) -> str:
+    """Send a message with sendmail as an account of the host; return what sendmail says if it refuses, else nothing."""
+    # With the environment of root: such an account's own shell lets nobody in.
+    command = f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(sender)} {shlex.quote(message['To'])}"
+    done = lab.run(f"cd / && su -m {account} -c {shlex.quote(command)} 2>&1 || echo refused with $?")
+    return done.strip() if "refused with" in done else ""
+
+
+def by_loopback(lab: Lab, sender: str, message: Any) -> tuple[int, str]:
+    """Send a message to port 25 from the host itself, as any of its programs can; return the answer that refuses it, or 250."""
+    program = (
+        "import smtplib, sys\n"
+        "with smtplib.SMTP('127.0.0.1', 25, 'localhost', timeout=120) as session:\n"
+        "    try: session.sendmail(sys.argv[1], sys.argv[2:], sys.stdin.buffer.read()); print(250)\n"
+        "    except smtplib.SMTPResponseException as exc: print(exc.smtp_code, exc.smtp_error.decode())\n"
+    )
+    python = lab.commands["python"]
+    arguments = " ".join(map(shlex.quote, (program, sender, message["To"])))
+    said = lab.run(f"printf %s {shlex.quote(message.as_string())} | {python} -c {arguments}")
+    return int(said.split()[0]), said.strip()
+
+
+def not_ours(lab: Lab, message: Any, what: str) -> None:
+    """See that a message which claims to be from a user is not at the strict receiver, or does not pass there."""
+    with lab.big() as box:
+        box.select("INBOX")
+        _status, found = box.uid("search", "HEADER", "Message-ID", f'"{message["Message-ID"]}"')
+        if found[0]:
+            raise Broken(f"{what} is at the strict receiver: {authentication(find(box, message['Message-ID']))}")
+
+
+@book.promise("host-senders")
+def host_senders(lab: Lab) -> str:
+    """A program on the host sends as its own account. As a user, or as whom another account is granted, it is refused by sendmail and by
+    port 25, in the envelope and in the From header, and told so."""
+    recipient, user, own = lab.bigmail["user"], lab.account()[0], f"nobody@{lab.fqdn}"
+    message = lab.message(own, recipient)
+    if refusal := from_host(lab, "nobody", own, message):
+        raise Broken(f"nobody may not send as {own}: {refusal}")
+    arrived = lab.at_bigmail(message["Message-ID"])
+    if returns_to(arrived) != own or authentication(arrived).get("spf") != "pass":
+        raise Broken(f"it came from <{returns_to(arrived)}>: {authentication(arrived)}")
+    said, forged = [], []
+    # Smtpd does not tell its filter whose program it is.
+    granted = [address for account, addresses in lab.host_senders.items() for address in addresses if lab.mta.knows_accounts]
+    for sender in (user, user.replace("@", "+detail@"), *granted):
+        message = lab.message(sender, recipient)
+        refusal = from_host(lab, "nobody", sender, message)
+        if not refusal:
+            raise Broken(f"nobody sent as {sender} with sendmail")
+        said.append(refusal)
+        forged.append(message)
+    for sender, header in ((user, user), ("", user), (own, user), (f"postmaster@{lab.domains[0]}", user)):
+        message = lab.message(header, recipient)
+        code, reply = by_loopback(lab, sender, message)
+        if not 500 <= code <= 599:
+            raise Broken(f"a program sent from <{sender}>, From: {header}, by port 25: {reply}")
+        said.append(reply)
+        forged.append(message)
+    # A message that may leave, to the same receiver and after all of them: when it is there, so would they be.
+    last = lab.message(own, recipient)
+    from_host(lab, "nobody", own, last)
+    lab.at_bigmail(last["Message-ID"])
+    for message in forged:
+        not_ours(lab, message, f"what claims to be from {message['From']}")
+    return "; ".join(said)
 
 
 @book.promise("out-signature")
@@ -255,7 +330,8 @@ def forged_headers(lab: Lab) -> str:
     """What a stranger claims about authentication and spam in headers of our kind does not reach the reader."""
     user = lab.account()[0]
     claim = f"claim-{secrets.token_hex(4)}"
-    forged = {"Authentication_Results": f"{lab.fqdn}; dkim=pass header.d={claim}", "X_Spam": claim, "X_Spam_Status": f"No, {claim}"}
+    forged = {"Authentication_Results": f"{lab.fqdn}; dkim=pass header.d={claim}", "X_Spam": claim, "X_Spam_Status": f"No, {claim}",
+              "X_Postmaster_Mail_Script": claim}
     message = lab.message(f"outside@{lab.helo}", user, **forged)
     lab.deliver(message, user)
     arrived = lab.find(message["Message-ID"])
@@ -646,7 +722,105 @@ def sieve_redirect(lab: Lab) -> str:
     arrived = redirected(bounce, lambda: lab.deliver(bounce, user, sender=""))
     if returns_to(arrived):
         raise Broken(f"a bounce came from <{returns_to(arrived)}>")
+    if arrived["X-Postmaster-Mail-Script"]:
+        raise Broken(f"what was for the filter alone was told: {arrived['X-Postmaster-Mail-Script']}")
     return f"{foreign} became {user}: {', '.join(f'{method}={result}' for method, result in sorted(found.items()))}"
+
+
+@book.promise("sieve-forgery")
+def sieve_forgery(lab: Lab) -> str:
+    """Nobody is made to pass for one of our users by another one's script: a message that claims to be from them is not redirected but
+    kept, also as a bounce, and neither a vacation notice nor a notification is sent in their name. What they did write is redirected."""
+    victim, user, foreign = lab.account()[0], lab.account(1)[0], lab.bigmail["user"]
+    forged = []
+    claims = {
+        "a plain From": f"From: {victim}\n",
+        "a display name": f'From: "The boss" <{victim}>\n',
+        "capital letters and a comment": f"From: {victim.upper()} (boss)\n",
+        "a group": f"From: bosses: {victim};\n",
+        "two in one": f"From: stranger@client.test, {victim}\n",
+        "two From": f"From: stranger@client.test\nFrom: {victim}\n",
+        "a token": f"From: {victim}\nX-Postmaster-Mail-Script: {victim} {'0' * 128}\n",
+        "a detail": f"From: {victim.replace('@', '+x@')}\n",
+        "a comment in the domain": f"From: {victim.replace('@', '@(x)')}\n",
+        "white space": f"From: {victim.replace('@', ' @ ')}\n",
+        "a final dot": f"From: {victim}.\n",
+        "an address for a name": f"From: {victim} <stranger@client.test>\n",
+        "a subdomain": f"From: {victim.replace('@', '@x.')}\n",
+    }
+    with mailbox.script(*lab.files(user), f'redirect "{foreign}";\r\n'):
+        for what, header in claims.items():
+            for sender in ("", f"outside@{lab.helo}"):
+                token = f"<{secrets.token_hex(8)}@{lab.helo}>"
+                text = f"{header}To: {user}\nMessage-ID: {token}\nDate: {email.utils.formatdate()}\nSubject: forged\n\n{what}\n"
+                _promises.accepted(*past_filter(lab, sender, user, text), f"a message with {what}")
+                lab.find(token, (user, dict(lab.accounts)[user]))
+                forged.append({"Message-ID": token, "From": what})
+        genuine = lab.message(victim, user)
+        lab.submit(genuine)
+        found = authentication(lab.at_bigmail(genuine["Message-ID"], within=60))
+        if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+            raise Broken(f"what {victim} wrote was redirected, and the strict receiver found {found}")
+    for message in forged:
+        not_ours(lab, message, f"a redirected message with {message['From']}")
+    for actions in (f'vacation :addresses ["{user}"] :from "{victim}" "I am the boss";',
+                    f'vacation :addresses ["{user}"] :mime "From: {victim}\r\n\r\nI am the boss";',
+                    f'notify :from "{victim}" "mailto:{foreign}";'):
+        with mailbox.script(*lab.files(user), f'require ["vacation", "enotify"];\r\n{actions}\r\n'):
+            message = lab.message(foreign, user)
+            elsewhere(lab).submit(message)
+            lab.find(message["Message-ID"], (user, dict(lab.accounts)[user]), within=60)
+    said = answered(lab, user, foreign)
+    with lab.big() as box:
+        box.select("INBOX")
+        _status, found = box.uid("search", "BODY", '"I am the boss"')
+        _status, notified = box.uid("search", "FROM", f'"{victim}"', "HEADER", "Auto-Submitted", "auto-notified")
+        if found[0] or notified[0]:
+            raise Broken(f"a notice of {user}'s script came in the name of {victim}")
+    return f"{len(forged)} messages with {', '.join(claims)}; {said}"
+
+
+def past_filter(lab: Lab, sender: str, recipient: str, text: str) -> tuple[int, str]:
+    """Deliver a message as the MTA does, so that it is sure to reach the script, whatever the filter thinks of it; return the answer."""
+    program = (
+        "import smtplib, sys\n"
+        "with smtplib.LMTP(sys.argv[1]) as session:\n"
+        "    try: session.sendmail(sys.argv[2], [sys.argv[3]], sys.stdin.buffer.read()); print(250)\n"
+        "    except smtplib.SMTPResponseException as exc: print(exc.smtp_code, exc.smtp_error.decode())\n"
+    )
+    arguments = " ".join(map(shlex.quote, (program, lab.commands["lmtp"], sender, recipient)))
+    said = lab.run(f"printf %s {shlex.quote(text)} | {lab.commands['python']} -c {arguments}")
+    return int(said.split()[0]), said.strip()
+
+
+def answered(lab: Lab, user: str, foreign: str) -> str:
+    """Let a user be on holiday, and see the notice, which passes and returns to nobody."""
+    token = secrets.token_hex(8)
+    with mailbox.script(*lab.files(user), f'require "vacation";\r\nvacation :handle "{token}" :addresses ["{user}"] "Away {token}";\r\n'):
+        message = lab.message(foreign, user)
+        elsewhere(lab).submit(message)
+        end = time.monotonic() + 60
+        with lab.big() as box:
+            while True:
+                box.select("INBOX")
+                _status, uids = box.uid("search", "BODY", token)
+                if uids[0]:
+                    break
+                if time.monotonic() > end:
+                    raise Broken(f"no notice of {user}'s vacation at the strict receiver; our queue:\n{lab.run(lab.mta.list, check=False)}")
+                time.sleep(0.5)  # IMAP without IDLE has no event to wait for
+            _status, data = box.uid("fetch", uids[0].split()[-1].decode(), "(BODY.PEEK[])")
+    notice = email.message_from_bytes(data[0][1], policy=email.policy.default)
+    found = authentication(notice)
+    if returns_to(notice) or user not in str(notice["From"]) or {found.get(method) for method in ("dkim", "dmarc")} != {"pass"}:
+        raise Broken(f"the notice came from <{returns_to(notice)}>, From: {notice['From']}: {found}")
+    return f"a notice of {user}'s vacation: {', '.join(f'{method}={result}' for method, result in sorted(found.items()))}"
+
+
+@book.promise("sieve-answers")
+def sieve_answers(lab: Lab) -> str:
+    """What a user's script answers itself is signed, and passes at the strict receiver."""
+    return answered(lab, lab.account(1)[0], lab.bigmail["user"])
 
 
 @book.promise("client-names")
@@ -1004,10 +1178,15 @@ def public_key(der: bytes) -> bytes:
 
 @book.promise("filter-down")
 def filter_down(lab: Lab) -> str:
-    """With the filter stopped mail is deferred, not waved through; with the filter back it is taken again."""
-    user = lab.account()[0]
+    """With the filter stopped mail is deferred, not waved through, and what a script is to redirect waits; with the filter back it is taken
+    again."""
+    user, owner = lab.account()[0], lab.account(1)[0]
     lab.run(lab.commands["stop_filter"])
     try:
+        with mailbox.script(*lab.files(owner), f'redirect "{lab.bigmail["user"]}";\r\n'):
+            waiting = past_filter(lab, user, owner, lab.message(user, owner).as_string())
+        if not 400 <= waiting[0] <= 499:
+            raise Broken(f"with the filter stopped a message for a script that redirects it was answered with {waiting[1]}")
         message = lab.message(f"outside@{lab.helo}", user)
         with lab.smtp() as session:
             code, reply = session.send(f"outside@{lab.helo}", [user], message.as_bytes())
@@ -1022,7 +1201,7 @@ def filter_down(lab: Lab) -> str:
 @book.promise("own-mail-restart")
 def own_mail_restart(lab: Lab) -> str:
     """What a program on the host sends while the filter restarts is signed all the same."""
-    user, recipient = lab.account()[0], lab.bigmail["user"]
+    user, recipient = f"postmaster@{lab.domains[0]}", lab.bigmail["user"]
     message = lab.message(user, recipient)
     send = f"printf %s {shlex.quote(message.as_string())} | sendmail -f {shlex.quote(user)} {shlex.quote(recipient)}"
     lab.run(f"{lab.commands['stop_filter']}; {send} & {lab.commands['start_filter']}; wait $!")
@@ -1032,7 +1211,7 @@ def own_mail_restart(lab: Lab) -> str:
 @book.promise("own-mail-waits")
 def own_mail_waits(lab: Lab) -> str:
     """What a program on the host sends while the filter is away waits for it, and leaves signed."""
-    user, recipient = lab.account()[0], lab.bigmail["user"]
+    user, recipient = f"postmaster@{lab.domains[0]}", lab.bigmail["user"]
     message = lab.message(user, recipient)
     lab.run(lab.commands["stop_filter"])
     try:
