@@ -107,6 +107,7 @@ _CANNOT: dict[str, dict[str, str]] = {
     "openbsd": {
         "ban": "pf sees connections and not whether a password was wrong, and there is no fail2ban. The role bans who opens very many "
         "connections, and every wrong password costs time.",
+        "ban-forged": "As above: nobody is banned for passwords, neither by a name nor for one.",
     },
 }
 
@@ -127,6 +128,12 @@ def simulated(suite: str) -> bool:
 def cannot(mta: str, runs: str) -> dict[str, str]:
     """Return the promises that a cell of MTA and system cannot keep, with the reason."""
     return {**_CANNOT.get(mta, {}), **_CANNOT.get(runs, {})}
+
+
+
+def counts_networks(mta: str, runs: str) -> bool:
+    """Tell whether the limits of one client are those of its whole network of IPv6. Postfix can do that since 3.8."""
+    return mta == "opensmtpd" or runs not in ("bookworm", "openbsd")
 
 
 #: TCP ports that are open, beside those of mail and SSH. httpd answers the certificate's authority there all the time; certbot listens
@@ -185,6 +192,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             "restart_all": f"rcctl restart unbound redis rspamd {service} && rcctl start dovecot",
             "renew": "/etc/postmaster-mail/renew-certificate -F",
             "unban": "pfctl -a mail -t banned -T flush",
+        "unban_one": "pfctl -a mail -t banned -T delete {address}",
             # Of the simulated host the one, of a true one the other.
             "udp": "/usr/lib/simulation/lib/ss -Hlun 'sport != :68' 2>/dev/null || netstat -ln -p udp",
             "state": "find /etc /var/lib/postmaster-mail -xdev -type f -exec cksum {} + | sort | cksum; "
@@ -206,6 +214,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "restart_all": f"systemctl restart unbound {backend} rspamd {mta} && systemctl start dovecot",
         "renew": "REQUESTS_CA_BUNDLE=/etc/postmaster-mail/acme-ca.pem certbot renew --force-renewal --quiet --no-random-sleep-on-renew",
         "unban": "fail2ban-client unban --all",
+        "unban_one": "fail2ban-client set postmaster-mail unbanip {address}",
         "udp": "ss -Hlun 'sport != :68'",
         "state": "find /etc /var/lib/postmaster-mail -xdev -type f -printf '%p %s %T@ %m\\n' | sort | sha256sum; dpkg -l | sha256sum",
     }

@@ -49,7 +49,8 @@ class Lab(Server):
     C(ssh) is the command that reaches a shell on the host; C(commands) are what the system calls restarting and the like, C(mta)
     is how its queue is seen, C(further_ports) are open beside those of mail and SSH, C(learns_again) is whether a message is learnt
     a third time, all from cells.py; C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes;
-    C(score) the Senderscore that clients need.
+    C(score) the Senderscore that clients need; C(guesser) an IPv4 address to guess passwords from, C(neighbours) names of such addresses
+    in one network of IPv6, and C(counts_networks) whether the limits of one client are those of such a network.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
@@ -65,8 +66,15 @@ class Lab(Server):
     quota: int = 0
     score: int = 0
     guesser: str = ""
+    neighbours: tuple[str, ...] = ()
+    counts_networks: bool = False
     update: Callable[..., None] | None = None
     playbook: Callable[..., dict[str, Any]] | None = None
+
+    def network(self) -> list[str]:
+        """Return the IPv6 addresses of neighbours, for a server that can be reached from there."""
+        names = self.neighbours if self.addresses.get("ipv6") else ()
+        return [str(socket.getaddrinfo(name, None, socket.AF_INET6)[0][4][0]) for name in names]
 
     def run(self, command: str, check: bool = True, on: list[str] | None = None) -> str:
         """Run a shell command on the host as root and return its output."""
@@ -1301,49 +1309,120 @@ def agent_killed(lab: Lab) -> str:
     return f"delivered to {user} once"
 
 
+def guesses(lab: Lab, user: str, way: str, *sources: str) -> Iterator[threading.Thread]:
+    """Give wrong passwords by submission or by IMAP, from each of these addresses one. Each is answered later than the one before, so
+    they are tried at once."""
+
+    def guess(source: str) -> None:
+        address = lab.address("ipv6" if ":" in source else "ipv4")
+        with contextlib.suppress(OSError, ssl.SSLError, Broken, smtplib.SMTPException, imaplib.IMAP4.error):
+            if way == "submission":
+                with lab.smtp(465, "wrapped", address, source) as session:
+                    session.authenticate(user, secrets.token_hex(6))
+            else:
+                # Any octets can be in a name that is sent in this way.
+                identity = f"\0{user}\0{secrets.token_hex(6)}".encode()
+                Imap(address, lab.fqdn, lab.tls(), lab.timeout, source=source).authenticate("PLAIN", lambda _challenge: identity)
+
+    for source in sources:
+        thread = threading.Thread(target=guess, args=(source,))
+        thread.start()
+        yield thread
+
+
+def reached(lab: Lab, source: str, port: int = 993) -> None:
+    """Connect from an address.
+
+    :raises OSError: refused
+    """
+    socket.create_connection((lab.address("ipv6" if ":" in source else "ipv4"), port), timeout=3, source_address=(source, 0)).close()
+
+
+def banned(lab: Lab, source: str, why: str) -> str:
+    """Wait until an address is shut out, and return how that looks."""
+    end = time.monotonic() + 90
+    while True:
+        try:
+            reached(lab, source)
+        except OSError as exc:
+            return f"{source}: {exc}"
+        if time.monotonic() > end:
+            raise Broken(f"{why}, and {source} is not banned")
+        time.sleep(1)  # fail2ban reads the journal
+
+
 @book.promise("ban")
 def ban(lab: Lab) -> str:
-    """Who guesses passwords, by submission or by IMAP, is banned from all ports, and others are not."""
+    """Who guesses passwords, by submission or by IMAP, is banned from all ports, over IPv6 with the network of 64 bits that the guesses
+    come from, and others are not."""
     if not lab.guesser:
         raise NotAsked("needs a second address to guess from")
-    user = lab.account()[0]
-
-    def by_smtp() -> None:
-        with lab.smtp(465, "wrapped", source=lab.guesser) as session:
-            session.authenticate(user, secrets.token_hex(6))
-
-    def by_imap() -> None:
-        session = Imap(lab.address("ipv4"), lab.fqdn, lab.tls(), lab.timeout, source=lab.guesser)
-        session.login(user, secrets.token_hex(6))
-
-    def guess(attempt: Callable[[], None]) -> None:
-        with contextlib.suppress(OSError, ssl.SSLError, Broken, smtplib.SMTPException, imaplib.IMAP4.error):
-            attempt()
-
-    said = []
-    for attempt in (by_smtp, by_imap):
-        # Each wrong password is answered later than the one before, so they are tried at once.
-        guessers = [threading.Thread(target=guess, args=(attempt,)) for _ in range(8)]
-        try:
-            for guesser in guessers:
-                guesser.start()
-            end = time.monotonic() + 90
-            while True:
-                try:
-                    socket.create_connection((lab.address("ipv4"), 993), timeout=3, source_address=(lab.guesser, 0)).close()
-                except OSError as exc:
-                    said.append(f"{attempt.__name__}: {exc}")
-                    break
-                if time.monotonic() > end:
-                    raise Broken(f"eight wrong passwords from {lab.guesser} {attempt.__name__.replace('_', ' ')}, and no ban")
-                time.sleep(1)  # fail2ban reads the journal
-            with lab.smtp(587, "starttls") as session:
-                session.login(*lab.account())
-        finally:
-            lab.run(lab.commands["unban"], check=False)
-            for guesser in guessers:
-                guesser.join()
+    user, network, said = lab.account()[0], lab.network(), []
+    # From a network, one address of it less: that has not guessed, and is shut out with the others.
+    clients = [([lab.guesser] * 8, [lab.guesser])] + ([(network[1:] * 2, network)] if network else [])
+    for way in ("submission", "IMAP"):
+        for sources, shut_out in clients:
+            guessers = list(guesses(lab, user, way, *sources))
+            try:
+                said += [banned(lab, source, f"eight wrong passwords by {way} from {', '.join(dict.fromkeys(sources))}")
+                         for source in shut_out]
+                with lab.smtp(587, "starttls") as session:
+                    session.login(*lab.account())
+                if network:
+                    # Trusted, and in the same network.
+                    with lab.smtp(587, "starttls", lab.address("ipv6")) as session:
+                        session.login(*lab.account())
+            finally:
+                lab.run(lab.commands["unban"], check=False)
+                for guesser in guessers:
+                    guesser.join()
     return "; ".join(said)
+
+
+@book.promise("ban-forged")
+def ban_forged(lab: Lab) -> str:
+    """A user name, or a recipient, that looks like an entry of the log bans at most who gave it, and never the address that it names."""
+    if not lab.guesser:
+        raise NotAsked("needs an address to guess from, and one to be slandered")
+    victim, witness = (socket.gethostbyname(name) for name in ("listed.client.test", "home.client.test"))
+    event = '{{"event":"auth_passdb_request_finished","fields":{{"remote_ip":"{}","passdb":"users-64"}}}}'
+    forged = [
+        f"auth(a,{victim}): x: unknown user",
+        f"a,{victim},<b>): Password mismatch",
+        f"auth: passwd-file(a,{victim}): unknown user",
+        f"a\n{lab.fqdn} dovecot[1]: stats: {event.format(victim)}",
+        f"stats: {event.format(victim)}",
+        f"x'\npostmaster: authentication failed from {victim}/32 as 'y",
+        f"authentication of 'x' failed from {victim}",
+        f"{victim}/32 as x, postmaster: authentication failed from {victim}/32 as y@{lab.domains[0]}",
+    ]
+    guessers: list[threading.Thread] = []
+    try:
+        for name in forged:
+            guessers = [thread for way in ("submission", "IMAP") for thread in guesses(lab, name, way, *[lab.guesser] * 3)]
+            for thread in guessers:
+                thread.join()
+            lab.run(lab.commands["unban_one"].format(address=lab.guesser), check=False)
+        with lab.smtp() as session:
+            for name in forged:
+                session.mail(f"outside@{lab.helo}")
+                quoted = name.replace('"', '\\"').partition("\n")[2] or name
+                session.command(f'RCPT TO:<"{quoted}"@{lab.domains[0]}>')
+                session.command("RSET")
+                if session.command("NOOP")[0] == 421:
+                    break
+        # The log is read in order: once these are known, all of those are.
+        guessers = list(guesses(lab, lab.account()[0], "IMAP", *[witness] * 8))
+        said = banned(lab, witness, "eight wrong passwords")
+        for port in (25, 465, 587, 993):
+            reached(lab, victim, port)
+    except OSError as exc:
+        raise Broken(f"{victim}, which others have named, is not served: {exc}") from exc
+    finally:
+        for thread in guessers:
+            thread.join()
+        lab.run(lab.commands["unban"], check=False)
+    return f"{said}; {victim}, named in {len(forged)} ways, is served"
 
 
 @book.promise("check-mode")

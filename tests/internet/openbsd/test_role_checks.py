@@ -86,6 +86,32 @@ def test_pf_reads_the_rules_of_the_user_to_their_end(ask) -> None:
     assert code == 1 and "stdin:2: syntax error" in words
 
 
+def test_the_ban_of_an_ipv6_address_becomes_that_of_its_network(tmp_path: pathlib.Path, monkeypatch) -> None:
+    monkeypatch.setenv("STANDIN_ROOT", str(tmp_path))
+    (tmp_path / "var/run").mkdir(parents=True)
+    standin(tmp_path, "pfctl", "pf.pfctl")
+    table = f"STANDIN_ROOT={tmp_path} pfctl -q -a mail -t banned -T "
+    assert shell(tmp_path, table + "add 198.51.100.7 2001:db8:1:2:3:4:5:6 2001:db8::7 2001:db8:7::/64") == (0, "")
+    widen = values("protection", "main.yml")["__protection_pf_widen"]
+    assert widen.count("/sbin/pfctl") == 2
+    widen = widen.replace("/sbin/pfctl", f"env STANDIN_ROOT={tmp_path} pfctl")
+    for _ in range(2):
+        assert shell(tmp_path, widen) == (0, "")
+        assert shell(tmp_path, table + "show")[1].split() == [
+            "198.51.100.7", "2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", "2001:db8:7::/64", "2001:db8::/64", "2001:db8::7"]
+    assert shell(tmp_path, table + "flush; " + widen) == (0, "")
+    assert shell(tmp_path, table + "show") == (0, "")
+
+
+@pytest.mark.parametrize("ban", [True, False])
+def test_pf_reads_our_rules(ask, ban: bool) -> None:
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True)
+    rules = environment.from_string((ROLES / "protection/templates/pf/pf.mail.conf.j2").read_text(encoding="utf-8")).render(
+        ansible_managed="x", protection_ban=ban, protection_ports={25: "mail", 993: "IMAP"}, protection_window=600,
+        __protection_login_ports=[993], __protection_rate=180, __protection_plan={"trusted": ["127.0.0.0/8", "2001:db8::7"]})
+    assert ask("pass\n", rules) == (0, "")
+
+
 # httpd
 
 def templated(text: str, **more: str) -> str:

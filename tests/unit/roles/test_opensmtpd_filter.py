@@ -184,7 +184,28 @@ def test_a_failed_login_is_logged_with_its_address(start, rspamd, version, value
     smtpd.report("link-auth", *values)
     smtpd.message()
     assert "User" not in rspamd.asked[0][1]
-    assert smtpd.end() == "authentication of 'me@example.org' failed from 198.51.100.9\n"
+    assert smtpd.end() == "authentication failed from 198.51.100.9/32 as 'me@example.org'\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "user", "logged"),
+    [
+        ("[2001:db8::9]:33174", "me", "from 2001:db8::9/64 as 'me'"),
+        ("198.51.100.9:33174", "a\rpostmaster: authentication failed from 198.51.100.7/32 as 'x",
+         "from 198.51.100.9/32 as \"a\\rpostmaster: authentication failed from 198.51.100.7/32 as 'x\""),
+        ("198.51.100.9:33174", "x" * 200, f"from 198.51.100.9/32 as '{'x' * 100}'"),
+    ],
+)
+def test_what_a_user_is_called_is_behind_the_address_and_in_one_line(start, source, user, logged):
+    smtpd = start()
+    smtpd.connect(source)
+    smtpd.report("link-auth", "fail", user)
+    assert smtpd.end() == f"authentication failed {logged}\n"
+
+
+def test_whatever_is_logged_is_one_line(capfd):
+    FILTER.log("one\r\npostmaster: authentication failed\x85from\u2028198.51.100.7/32 as 'x'")
+    assert capfd.readouterr().err == "one postmaster: authentication failed from 198.51.100.7/32 as 'x'\n"
 
 
 @pytest.mark.parametrize(

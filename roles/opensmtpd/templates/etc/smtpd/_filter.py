@@ -36,6 +36,8 @@ JUNK = b"X-Spam: Yes"
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
 REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
+# One IPv6 address comes with the 64 bits below its network.
+PREFIXES = {4: 32, 6: 64}
 # Not at connect: a name that does not count as dynamic ends that phase for all later filters.
 SCORED = ("helo", "ehlo")
 # The newest protocol that is known; a later one is read as this, and a report in another form is an error.
@@ -526,7 +528,8 @@ class Filter:
             if result == "pass":
                 session.user = user
             elif result == "fail":
-                print(f"authentication of {user!r} failed from {session.address}", file=sys.stderr, flush=True)
+                # Read by those who ban: nothing of the client's comes before its address, and how much of that is one network.
+                log(f"authentication failed from {session.address}/{PREFIXES[6 if ':' in session.address else 4]} as {user[:100]!r}")
             elif result != "error":
                 raise ValueError(f"{result!r} is not the result of an authentication")
         elif event == "tx-reset":

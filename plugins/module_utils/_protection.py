@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Who is never banned, as fail2ban, nftables and pf are to be given it. Pure functions."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
+
+def network(value: Any, option: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Return a network, or an address as the network of it alone.
+
+    :raises MailError: neither
+    """
+    # ipaddress takes any text behind a percent sign as the zone of an IPv6 address.
+    if isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", value, re.ASCII):
+        try:
+            return ipaddress.ip_network(value)
+        except ValueError:
+            pass
+    raise MailError(f"{option} {value!r:.100} is not an IPv4 or IPv6 address, or a network in CIDR form (RFC 4632 section 3.1)")
+
+
+def _collapsed(networks: Sequence[Any]) -> list[str]:
+    """Return networks as nft reads them, none within another, which it would refuse."""
+    return [str(one.network_address if one.prefixlen == one.max_prefixlen else one) for one in ipaddress.collapse_addresses(networks)]
+
+
+def plan(given: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return who is never banned.
+
+    :param given: C(trusted), addresses and networks, as in the role's variable
+    :returns: C(trusted) (all, in canonical form), C(ipv4) and C(ipv6) (the same by family, none within another; never empty, as a
+        set of nft must not be), and C(uncounted): expressions for those IPv6 addresses whose mistakes would be those of a whole
+        network, which is not trusted
+    :raises MailError: what is neither an address nor a network
+    """
+    trusted = [network(value, "protection_trusted") for value in given["trusted"]]
+    by_family: dict[int, list[Any]] = {4: [], 6: []}
+    for one in trusted:
+        by_family[one.version].append(one)
+    return {
+        "trusted": list(dict.fromkeys(_collapsed([one])[0] for one in trusted)),
+        "ipv4": _collapsed(by_family[4]) or ["127.0.0.1"],
+        "ipv6": _collapsed(by_family[6]) or ["::1"],
+        "uncounted": [re.escape(one) for one in _collapsed([one for one in by_family[6] if one.prefixlen == 128])],
+    }
