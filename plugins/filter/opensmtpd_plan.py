@@ -44,6 +44,7 @@ _value:
       C(smtpd.conf(5\)).
     - C(checks) is a list of dictionaries with C(name), C(match) and C(decision) of a filter at connect.
     - C(limits) is a list of what follows C(mta limit), C(warnings) of the times that follow C(bounce warn-interval).
+    - C(client_limits) is a list of options of the filter.
     - C(srs_days) is how long a bounce of forwarded mail may take.
   type: dict
 """

@@ -41,6 +41,7 @@ _value:
   description:
     - C(aliases) and C(system) are dictionaries of lists of addresses; the domain of a target that is elsewhere has a suffix.
     - C(login_senders) are the lines that say which account of the host may send as whom, C(pattern) and C(senders).
+    - C(client_limits) is a dictionary of parameters.
     - C(srs) is none where nothing is forwarded or senders are to stay as they are. Else it is a dictionary with C(domain), the
       domain of rewritten senders, C(excluded), the domains whose senders stay, C(pattern), a regular expression of POSIX for
       rewritten senders, C(suffix) and C(suffix_pattern), a regular expression for a recipient with the suffix.

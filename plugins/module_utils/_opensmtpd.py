@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _limits
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
@@ -206,11 +207,12 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has,
         C(usual_addresses), by family the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
     :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
-        strings), C(checks), C(limits), C(srs_days) and C(warnings)
+        strings), C(checks), C(limits), C(srs_days), C(warnings), and C(client_limits), options of our filter
     :raises MailError: a value that breaks a rule
     """
     if given.get("srs_key"):
         srs_key(given["srs_key"], "opensmtpd_srs_key")
+    trusted = (*_LOCAL, *given["model"]["filter"]["trusted"])
     dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
     static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
     addresses = given["model"]["addresses"]
@@ -218,7 +220,8 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "files": files(given["model"], given["delivery"], given["owner"]),
         "own": [f'"@{domain}"' for domain in sorted({*given["delivery"]["domains"], given["model"]["fqdn"]})],
-        "trusted": [f'"{network}"' for network in (*_LOCAL, *given["model"]["filter"]["trusted"])],
+        "trusted": [f'"{network}"' for network in trusted],
+        "client_limits": _limits.opensmtpd(trusted),
         "static": static,
         "dynamic": dynamic,
         "sources": [f'"{address}"' for address in bound],

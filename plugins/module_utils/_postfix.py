@@ -2,13 +2,14 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What Postfix's tables are printed from where they differ from the common ones: mail that is forwarded. Pure functions."""
+"""What Postfix's tables are printed from where they differ from the common ones: forwarded mail, limits of clients. Pure functions."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _limits
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
@@ -94,7 +95,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     :returns: C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but with marked targets, and
         C(srs): None where nothing is forwarded or
         senders stay as they are, else C(domain), C(excluded) (domains whose senders stay) and C(pattern) (a regular expression of
-        POSIX for addresses that only we can have made), C(suffix) and C(suffix_pattern)
+        POSIX for addresses that only we can have made), C(suffix) and C(suffix_pattern); C(client_limits), parameters
     :raises MailError: a value that breaks a rule
     """
     model, tables = given["model"], given["delivery"]
@@ -119,6 +120,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "system": system,
         "srs": srs,
         "login_senders": login_senders(tables["host_senders"], model["fqdn"]),
+        "client_limits": _limits.postfix(model["filter"]["trusted"]),
     }
 
 

@@ -1425,6 +1425,67 @@ def ban_forged(lab: Lab) -> str:
     return f"{said}; {victim}, named in {len(forged)} ways, is served"
 
 
+def one_too_many(lab: Lab, sources: list[str], opened: list[socket.socket]) -> tuple[int, str]:
+    """Open connections until one is refused; return how many were served, and what the last one was told."""
+    address, most = lab.address("ipv6" if ":" in sources[0] else "ipv4"), 80
+    for number, source in zip(range(most), itertools.cycle(sources)):
+        plain = socket.create_connection((address, 25), timeout=lab.timeout, source_address=(source, 0))
+        opened.append(plain)
+        reply = plain.makefile("rb").readline().decode("utf-8", "replace").strip()
+        if not reply.startswith("220"):
+            return number, reply
+    raise Broken(f"{', '.join(sources)} may have {most} connections at once")
+
+
+@book.promise("client-connections")
+def client_connections(lab: Lab) -> str:
+    """One client cannot take all sessions of the MX: more than an office needs at once is refused for now (4xx), while others are
+    served; over IPv6 that is a network of 64 bits where the MTA can count these."""
+    if not lab.guesser:
+        raise NotAsked("needs further addresses to connect from")
+    user, said = lab.account()[0], []
+    for sources in filter(None, ([lab.guesser], lab.network()[: 2 if lab.counts_networks else 1])):
+        opened: list[socket.socket] = []
+        try:
+            served, reply = one_too_many(lab, sources, opened)
+            if served < 30 or not re.match(r"4(21|50|51) ", reply):
+                raise Broken(f"connection {served + 1} of {', '.join(sources)} was answered with {reply}")
+            message = lab.message(f"outside@{lab.helo}", user)
+            lab.deliver(message, user)
+            lab.find(message["Message-ID"])
+            said.append(f"{served} at once from {', '.join(sources)}, then: {reply}")
+        finally:
+            for plain in opened:
+                plain.close()
+    return "; ".join(said)
+
+
+@book.promise("client-messages")
+def client_messages(lab: Lab) -> str:
+    """A client that begins very many messages in a minute is told to come later (4xx), while others are served."""
+    if not lab.guesser:
+        raise NotAsked("needs a second address to send from")
+    user, most, batch, begun, refused = lab.account()[0], 6000, 40, 0, ""
+    while not refused:
+        if begun >= most:
+            raise Broken(f"{begun} messages were begun from {lab.guesser}, and none was refused")
+        # Of one session an MTA takes only so many commands that lead nowhere.
+        with lab.smtp(source=lab.guesser) as session:
+            for _ in range(batch):
+                code, reply = session.mail("a@good.client.test")
+                if code != 250:
+                    refused = f"{code} {reply}"
+                    break
+                begun += 1
+                session.command("RSET")
+    if not re.match(r"4(21|50|51) ", refused):
+        raise Broken(f"after {begun} messages from {lab.guesser} one was refused with {refused}")
+    message = lab.message(f"outside@{lab.helo}", user)
+    lab.deliver(message, user)
+    lab.find(message["Message-ID"])
+    return f"more than {begun} messages were begun from {lab.guesser}, then: {refused}"
+
+
 @book.promise("check-mode")
 def check_mode(lab: Lab) -> str:
     """Check mode on the finished server foretells no change and makes none."""

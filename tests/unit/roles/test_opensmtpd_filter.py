@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import argparse
 import http.server
 import io
 import json
@@ -206,6 +205,92 @@ def test_what_a_user_is_called_is_behind_the_address_and_in_one_line(start, sour
 def test_whatever_is_logged_is_one_line(capfd):
     FILTER.log("one\r\npostmaster: authentication failed\x85from\u2028198.51.100.7/32 as 'x'")
     assert capfd.readouterr().err == "one postmaster: authentication failed from 198.51.100.7/32 as 'x'\n"
+
+
+# --- What one client may do ---
+
+
+class Clients:
+    """Several clients at once."""
+
+    def __init__(self, smtpd):
+        self.smtpd, self.sessions = smtpd, 0
+
+    def connect(self, address):
+        """Open a session from an address; return its name, and what smtpd is told."""
+        self.sessions += 1
+        session = f"{self.sessions:016x}"
+        source = f"[{address}]:33174" if ":" in address else f"{address}:33174"
+        self.smtpd.write(f"report|0.7|1576146008.006099|smtp-in|link-connect|{session}|client.test|pass|{source}|198.51.100.25:25")
+        return session, self.ask(session, "connect", "client.test", source)
+
+    def ask(self, session, phase, *values):
+        self.smtpd.write("|".join(["filter|0.7|1576146008.006099|smtp-in", phase, session, TOKEN, *values]))
+        prefix = f"filter-result|{session}|{TOKEN}|"
+        line = self.smtpd.read()
+        assert line.startswith(prefix)
+        return line[len(prefix):]
+
+    def disconnect(self, session):
+        self.smtpd.write(f"report|0.7|1576146008.006099|smtp-in|link-disconnect|{session}")
+
+
+@pytest.mark.parametrize(
+    ("addresses", "other", "told"),
+    [
+        (["198.51.100.9"] * 3, "198.51.100.10", "198.51.100.9"),
+        (["2001:db8::9", "2001:db8::1:0:0:9", "2001:db8:0:0:ffff::"], "2001:db8:0:1::9", "2001:db8::/64"),
+    ],
+)
+def test_one_client_does_not_take_all_sessions(start, addresses, other, told):
+    clients = Clients(start("--connections", "2"))
+    first, answer = clients.connect(addresses[0])
+    assert answer == "proceed"
+    assert clients.connect(addresses[1])[1] == "proceed"
+    refused, answer = clients.connect(addresses[2])
+    assert answer == f"disconnect|421 4.7.0 Too many connections from {told}"
+    assert clients.connect(other)[1] == "proceed"
+    clients.disconnect(refused)
+    clients.disconnect(first)
+    assert clients.connect(addresses[2])[1] == "proceed"
+
+
+@pytest.mark.parametrize("address", ["198.51.100.9", "2001:db8::9"])
+def test_a_trusted_network_has_no_limits(start, address):
+    clients = Clients(start("--connections", "1", "--message-rate", "1", "--trusted", "198.51.100.8/31", "--trusted", "2001:db8::/32"))
+    for _ in range(3):
+        session, answer = clients.connect(address)
+        assert answer == "proceed"
+        assert clients.ask(session, "mail-from", "a@client.test") == "proceed"
+
+
+@pytest.mark.parametrize(
+    ("option", "phase", "value", "told"),
+    [
+        ("--connection-rate", "connect", "client.test", "disconnect|421 4.7.0 Too many connections in a minute from 198.51.100.9"),
+        ("--auth-rate", "auth", "PLAIN", "reject|450 4.7.1 Too many AUTH commands in a minute from 198.51.100.9"),
+        ("--message-rate", "mail-from", "a@client.test", "reject|450 4.7.1 Too many messages in a minute from 198.51.100.9"),
+        ("--recipient-rate", "rcpt-to", "a@example.org", "reject|450 4.7.1 Too many recipients in a minute from 198.51.100.9"),
+    ],
+)
+def test_what_a_client_does_in_a_minute_is_counted_over_its_sessions_until_the_next_minute(monkeypatch, capfd, option, phase, value, told):
+    out, clock = io.BytesIO(), [119.0]
+    monkeypatch.setattr(FILTER.time, "monotonic", lambda: clock[0])
+    found = FILTER.Filter(FILTER.arguments().parse_args([option, "2"]), out)
+
+    def answers():
+        out.seek(0)
+        out.truncate()
+        for session, address in [("1", "198.51.100.9"), ("2", "198.51.100.9"), ("3", "198.51.100.9"), ("4", "198.51.100.8")]:
+            found.line(f"report|0.7|1.0|smtp-in|link-connect|{session}|client.test|pass|{address}:33174|198.51.100.25:25".encode())
+            found.line(f"filter|0.7|1.0|smtp-in|{phase}|{session}|{TOKEN}|{value}".encode())
+        return [line.partition(TOKEN + "|")[2] for line in out.getvalue().decode().splitlines()]
+
+    assert answers() == ["proceed", "proceed", told, "proceed"]
+    clock[0] = 120.0
+    assert answers() == ["proceed", "proceed", told, "proceed"]
+    name = option[2:]
+    assert capfd.readouterr().err == f"{name} limit exceeded: 3 from 198.51.100.9/32\n" * 2
 
 
 @pytest.mark.parametrize(
@@ -456,7 +541,7 @@ def test_an_error_of_senderscore_is_not_a_bad_score(answer, score):
     assert FILTER.senderscore(answer) == score
 
 
-def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100.25:25"):
+def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100.25:25", options=()):
     """Let a client greet, with a resolver that gives this answer; return what smtpd is told, and what the resolver was asked."""
     asked, out = [], io.BytesIO()
 
@@ -467,8 +552,7 @@ def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100
         return answer
 
     monkeypatch.setattr(FILTER.socket, "gethostbyname", resolve)
-    options = argparse.Namespace(senderscore=50, rspamd="", quota="", logins="", max_size=0, timeout=1, patience=1)
-    found = FILTER.Filter(options, out)
+    found = FILTER.Filter(FILTER.arguments().parse_args(["--senderscore", "50", *options]), out)
     found.line(f"report|0.7|1576146008.006099|smtp-in|link-connect|{SESSION}|client.test|pass|{source}|{target}".encode())
     found.line(f"filter|0.7|1576146008.006099|smtp-in|ehlo|{SESSION}|{TOKEN}|client.test".encode())
     found.pool.shutdown()
@@ -494,6 +578,10 @@ def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100
 def test_only_a_bad_score_makes_a_client_junk(monkeypatch, capfd, answer, told):
     assert greeted(monkeypatch, answer) == (told, ["9.100.51.198.score.senderscore.com"])
     assert ("has a Senderscore of" in capfd.readouterr().err) == (told == "junk")
+
+
+def test_a_trusted_client_is_not_asked_about(monkeypatch):
+    assert greeted(monkeypatch, "127.0.4.10", options=["--trusted", "198.51.100.0/24"]) == ("proceed", [])
 
 
 @pytest.mark.parametrize(
@@ -548,8 +636,9 @@ def judged(monkeypatch, lines, file=None, pool=None, reports=None, **options):
     if file:
         monkeypatch.setattr(FILTER.tempfile, "SpooledTemporaryFile", file)
     out = io.BytesIO()
-    options = {"senderscore": 0, "rspamd": "", "quota": "", "logins": "", "max_size": 0, "timeout": 1, "patience": 0, **options}
-    found = FILTER.Filter(argparse.Namespace(**options), out)
+    given = FILTER.arguments().parse_args(["--timeout", "1", "--patience", "0"])
+    vars(given).update(options)
+    found = FILTER.Filter(given, out)
     if pool:
         found.pool.shutdown()
         found.pool = pool

@@ -128,7 +128,7 @@ class Smtpd:
 
     def __init__(self):
         self.out, self.pool, self.tokens = io.BytesIO(), Pool(), 0
-        options = argparse.Namespace(rspamd="fake", quota="fake", logins="", max_size=0, senderscore=0, timeout=1, patience=0)
+        options = FILTER.arguments().parse_args(["--rspamd=fake", "--quota=fake", "--timeout=1", "--patience=0"])
         self.filter = FILTER.Filter(options, self.out)
         self.filter.pool.shutdown()
         self.filter.pool = self.pool
@@ -346,7 +346,7 @@ def test_messages_are_accepted_where_nothing_fails():
 
 
 def test_threads_of_many_sessions_answer_each_its_own():
-    out, options = io.BytesIO(), argparse.Namespace(rspamd="fake", quota="", logins="", max_size=0, senderscore=0, timeout=1, patience=0)
+    out, options = io.BytesIO(), FILTER.arguments().parse_args(["--rspamd=fake", "--timeout=1", "--patience=0"])
     found = FILTER.Filter(options, out)
     begun = threading.Barrier(8)
 

@@ -2,8 +2,8 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""A filter of OpenSMTPD, see smtpd-filters(7): Rspamd judges every message, Dovecot is asked for quotas, SIZE is respected, and who has
-logged in sends from own addresses.
+"""A filter of OpenSMTPD, see smtpd-filters(7): Rspamd judges every message, Dovecot is asked for quotas, SIZE is respected, who has
+logged in sends from own addresses, and no client takes all sessions for itself.
 
 While Rspamd is away, or answers with anything but a verdict, mail is deferred. So is a message that was not stored and given back
 whole, and one of a session of which a report could not be understood. A failed login is logged with its address.
@@ -14,6 +14,7 @@ The protocol is spoken on standard input and output; what is written to standard
 from __future__ import annotations
 
 import argparse
+import collections
 import concurrent.futures
 import contextlib
 import dataclasses
@@ -35,9 +36,18 @@ NOT_OWNED = "553 5.7.1 The sender address is not yours"
 JUNK = b"X-Spam: Yes"
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
-REQUESTS = ("mail-from", "rcpt-to", "data-line", "commit")
+REQUESTS = ("connect", "auth", "mail-from", "rcpt-to", "data-line", "commit")
 # One IPv6 address comes with the 64 bits below its network.
 PREFIXES = {4: 32, 6: 64}
+#: What a client is told that does one thing too often. With 421 its session ends (RFC 5321 section 3.8).
+TOO_OFTEN = {
+    "connections": "disconnect|421 4.7.0 Too many connections from {}",
+    "connection-rate": "disconnect|421 4.7.0 Too many connections in a minute from {}",
+    "auth-rate": "reject|450 4.7.1 Too many AUTH commands in a minute from {}",
+    "message-rate": "reject|450 4.7.1 Too many messages in a minute from {}",
+    "recipient-rate": "reject|450 4.7.1 Too many recipients in a minute from {}",
+}
+PER_MINUTE = {"mail-from": "message-rate", "rcpt-to": "recipient-rate"}
 # Not at connect: a name that does not count as dynamic ends that phase for all later filters.
 SCORED = ("helo", "ehlo")
 # The newest protocol that is known; a later one is read as this, and a report in another form is an error.
@@ -65,6 +75,7 @@ class Session:
     doubt: str = ""
     own: bool = False
     address: str = ""
+    network: str = ""
     port: str = ""
     name: str = ""
     local: str = ""
@@ -169,6 +180,67 @@ def whole(message: Session):
         yield line
     if length != message.length:
         raise Deferred(f"of {message.length} octets {length} were read")
+
+
+# --- Who does too much ---
+
+
+def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Return an address as smtpd writes it: a local one of IPv6 with its zone.
+
+    :raises ValueError: none
+    """
+    found = ipaddress.ip_address(address.partition("%")[0])
+    return getattr(found, "ipv4_mapped", None) or found
+
+
+class Limits:
+    """Counts what each client does, at once and in this minute."""
+
+    def __init__(self, most: dict[str, int], trusted: list[str]) -> None:
+        """Take what a client may do, by the names of L(TOO_OFTEN), and networks that may do everything. 0 is no limit."""
+        self.most = most
+        self.trusted = [ipaddress.ip_network(text) for text in trusted]
+        self.open: collections.Counter[str] = collections.Counter()
+        self.done: collections.Counter[tuple[str, str]] = collections.Counter()
+        self.minute = -1
+
+    def client(self, address: str) -> str:
+        """Return the network that an address is counted with; none for one that is not counted."""
+        try:
+            found = parsed(address)
+        except ValueError:
+            return ""
+        if any(found in trusted for trusted in self.trusted):
+            return ""
+        return str(ipaddress.ip_network((found, PREFIXES[found.version]), strict=False))
+
+    def connect(self, client: str) -> None:
+        if client:
+            self.open[client] += 1
+
+    def disconnect(self, client: str) -> None:
+        self.open[client] -= 1
+        if self.open[client] < 1:
+            del self.open[client]
+
+    def answer(self, kind: str, client: str) -> str:
+        """Return what to do with one more of a kind: C(proceed), or a refusal for now."""
+        minute = int(time.monotonic() // 60)
+        if minute != self.minute:
+            self.minute = minute
+            self.done.clear()
+        if not client or not self.most.get(kind):
+            return "proceed"
+        if kind == "connections":
+            found = self.open[client]
+        else:
+            self.done[kind, client] += 1
+            found = self.done[kind, client]
+        if found <= self.most[kind]:
+            return "proceed"
+        log(f"{kind} limit exceeded: {found} from {client}")
+        return TOO_OFTEN[kind].format(client.removesuffix("/32"))
 
 
 # --- What Rspamd says ---
@@ -381,6 +453,7 @@ class Filter:
         # Protocol 0.4 has the token before the session in answers.
         self.swapped = False
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
+        self.limits = Limits({kind: getattr(options, kind.replace("-", "_")) for kind in TOO_OFTEN}, options.trusted)
 
     def say(self, *lines: bytes) -> None:
         text = b"\n".join(lines) + b"\n"
@@ -510,6 +583,8 @@ class Filter:
             session.own = source.startswith("unix:") or source == "local"
             session.address = "127.0.0.1" if session.own else source.rpartition(":")[0].strip("[]")
             ipaddress.ip_address(session.address)
+            session.network = "" if session.own else self.limits.client(session.address)
+            self.limits.connect(session.network)
             session.port = target.rpartition(":")[2]
             session.name = name if confirmed == "pass" else ""
             session.doubt = ""
@@ -561,6 +636,7 @@ class Filter:
     def forget(self, key: str) -> None:
         session = self.sessions.pop(key, None)
         if session:
+            self.limits.disconnect(session.network)
             session.reset()
 
     def request(self, phase: str, key: str, token: str, values: list[bytes]) -> None:
@@ -575,6 +651,13 @@ class Filter:
                 self.judge(session, self.prefix("filter-dataline", key, token))
             else:
                 session.take(line[1:] if line[:1] == b"." else line)
+        elif phase == "connect":
+            answer = self.limits.answer("connections", session.network)
+            self.result(key, token, answer if answer != "proceed" else self.limits.answer("connection-rate", session.network))
+        elif phase == "auth":
+            self.result(key, token, self.limits.answer("auth-rate", session.network))
+        elif phase in PER_MINUTE and (answer := self.limits.answer(PER_MINUTE[phase], session.network)) != "proceed":
+            self.result(key, token, answer)
         elif phase == "mail-from":
             if session.doubt:
                 raise Deferred(session.doubt)
@@ -582,7 +665,8 @@ class Filter:
         elif phase == "rcpt-to" and self.options.quota:
             recipient = b"|".join(values).decode("utf-8", "surrogateescape")
             self.later(self.quota, key, session, token, recipient, instead=lambda: self.result(key, token, "proceed"))
-        elif phase in SCORED and session.port == "25" and not session.helo and re.fullmatch(r"[0-9.]+", session.address):
+        # Scores are known of IPv4 addresses, and nobody asks for those of trusted ones.
+        elif phase in SCORED and session.port == "25" and session.network.endswith("/32") and not session.helo:
             self.later(self.score, key, session, token, instead=lambda: self.result(key, token, "proceed"))
         elif phase == "commit":
             answer, session.outcome = session.outcome.answer, Outcome()
@@ -657,7 +741,7 @@ class Filter:
                 self.line(line[:-1])
 
 
-def main() -> int:
+def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="A filter of OpenSMTPD.")
     parser.add_argument("--rspamd", default="", help="host:port of Rspamd's HTTP interface; empty: no message is judged")
     parser.add_argument("--timeout", type=float, default=90, help="seconds that a verdict may take")
@@ -666,8 +750,16 @@ def main() -> int:
     parser.add_argument("--quota", default="", help="socket of the policy service that knows quotas")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
+    parser.add_argument("--trusted", action="append", default=[], help="a network without limits; may be repeated")
+    for kind in TOO_OFTEN:
+        unit = "at once" if kind == "connections" else "in a minute"
+        parser.add_argument(f"--{kind}", type=int, default=0, help=f"how many from one client {unit}; 0 for any")
     parser.add_argument("--check", action="store_true", help="say nothing and end: this program can run here")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = arguments().parse_args()
     if not options.check:
         Filter(options).run(sys.stdin.buffer)
     return 0
