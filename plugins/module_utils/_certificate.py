@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import traceback
 from typing import Any
 
@@ -26,6 +27,8 @@ except ImportError:
 #: Marks what this collection made itself, so that nobody's own self-signed certificate is ever remade.
 _STAND_IN = "postmaster.mail stand-in"
 _DAY = datetime.timedelta(days=1)
+_CERTIFICATE = re.compile(rb"-----BEGIN (?:X509 )?CERTIFICATE-----.*?-----END (?:X509 )?CERTIFICATE-----", re.DOTALL)
+_PRIVATE_KEY = re.compile(rb"-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?-----END \1-----", re.DOTALL)
 
 
 def _now() -> datetime.datetime:
@@ -60,6 +63,28 @@ def load_leaf(text: bytes, where: str) -> Any:
         return x509.load_pem_x509_certificate(text)
     except ValueError as exc:
         raise MailError(f"{where} holds no certificate in PEM") from exc
+
+
+def only_key(text: bytes, where: str) -> bytes:
+    """Return the private key of a PEM file that may hold certificates as well, and nothing else of it.
+
+    :raises MailError: there are several private keys
+    """
+    found = [match.group() for match in _PRIVATE_KEY.finditer(text)]
+    if len(found) > 1:
+        raise MailError(f"{where} holds {len(found)} private keys, not one")
+    return found[0] + b"\n" if found else text
+
+
+def only_certificates(text: bytes, where: str) -> bytes:
+    """Return the certificates of a PEM file that may hold a private key as well, written anew: everybody may read a chain.
+
+    :raises MailError: there is none, or one that cannot be read
+    """
+    found = [load_leaf(match.group(), where) for match in _CERTIFICATE.finditer(text)]
+    if not found:
+        raise MailError(f"{where} holds no certificate in PEM")
+    return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in found)
 
 
 def names(certificate: Any) -> list[str]:

@@ -37,6 +37,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils import _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 LOCK_SECONDS = 300.0
@@ -521,6 +522,19 @@ class _Planner:
         )
         return name
 
+    def _closed(self, place_: str, live: Live, entry: Mapping[str, Any] | None) -> bool:
+        """Whether somebody else wrote a file that not everybody may read, by its mode or by that of a directory between it and C(dest).
+
+        It may hold a secret that no list names.
+        """
+        if live.kind != "file" or (entry is not None and not entry.get("found") and self._is_ours(live, entry)):
+            return False
+        folder, closed = os.path.dirname(place_), not live.mode & 0o004
+        while not closed and inside(folder, self.plan.root):
+            closed = not look(folder).mode & 0o001
+            folder = os.path.dirname(folder)
+        return closed
+
     def _want(self, place_: str, path: str) -> None:
         tree, plan, shown = self.tree, self.plan, self._shown(path)
         content = tree.files[path]
@@ -536,6 +550,10 @@ class _Planner:
             raise MailError(f"{shown} is a {'directory' if live.kind == 'directory' else 'special file'} on this host, not a file")
         if live.kind == "file" and rules.matches(path, tree.initial):
             content = live.content
+        if mode & 0o004 and secret:
+            raise MailError(f"{shown} is secret, and its mode {mode:04o} lets everyone read it: give it another one by modes")
+        if mode & 0o004 and _secret_text.has_private_key(content):
+            raise MailError(f"{shown} would hold a private key, and its mode {mode:04o} lets everyone read it: take the key out of it")
         if secret:
             plan.secrets.append(content)
         if hidden and live.kind == "file":
@@ -574,7 +592,7 @@ class _Planner:
         if tree.diff:
             before = None if live.kind == "absent" else b"symbolic link to " + live.content + b"\n" if live.kind == "link" else live.content
             if not same:
-                plan.diff.append(rules.content_diff(shown, before, content, hidden))
+                plan.diff.append(rules.content_diff(shown, before, content, hidden, self._closed(place_, live, entry)))
             if live.kind == "file" and not alike:
                 wanted = rules.attributes(path, rules.Attributes(tree.mode, tree.owner, tree.group), tree.modes)
                 plan.diff.append(
@@ -622,7 +640,8 @@ class _Planner:
             plan.removed.append(shown)
             after = None
         if tree.diff:
-            plan.diff.append(rules.content_diff(shown, live.content, after, hidden))
+            hidden = hidden or self._closed(place_, first, None)
+            plan.diff.append(rules.content_diff(shown, live.content, after, hidden, self._closed(place_, live, entry)))
 
     def _directories(self) -> None:
         """Keep the directories that we made as they should be, and remove those that nothing needs."""
@@ -815,7 +834,7 @@ def validate(tree: Tree, stage: str, secrets: Sequence[bytes], check: bool) -> b
             raise MailError(f"validate: `{' '.join(command)}` needs {told}, not found on this host; nothing has been changed")
         seconds = checker.get("timeout") or 60
         rc, output = _run([program, *argv[1:]], {**environment, "PATH": search, "LC_ALL": "C", **own}, stage, seconds)
-        told = rules.mask(output, hidden).replace(stage, tree.dest).strip()
+        told = _secret_text.masked(rules.mask(output, hidden)).replace(stage, tree.dest).strip()
         if len(told) > OUTPUT_LIMIT:
             told = told[: OUTPUT_LIMIT // 2] + "\n[…]\n" + told[-OUTPUT_LIMIT // 2 :]
         if rc is None:

@@ -19,6 +19,7 @@ import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: Beside a file that this collection replaced: what was there before, and what somebody wrote there since.
@@ -27,7 +28,6 @@ EDITED_SUFFIX = ".postmaster-edited"
 #: A stage's name. The leading dot keeps it out of ``*`` in every include glob.
 STAGE_PREFIX = ".postmaster-mail-"
 
-MASK = "********"
 _ID = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _OCTAL = re.compile(r"^0?[0-7]{3,4}\Z")
 _MAGIC = re.compile(r"[*?\[]")
@@ -263,13 +263,19 @@ def digest(content: bytes, salt: str | None = None) -> str:
     return "hmac-sha256:" + hmac.new(bytes.fromhex(salt), content, hashlib.sha256).hexdigest()
 
 
-def content_diff(path: str, before: bytes | None, after: bytes | None, secret: bool) -> dict[str, str]:
-    """Return one entry of a diff; ``None`` is a file that is not there. A secret's content is replaced by a note."""
+def content_diff(path: str, before: bytes | None, after: bytes | None, secret: bool, closed: bool = False) -> dict[str, str]:
+    """Return one entry of a diff; ``None`` is a file that is not there.
 
-    def shown(content: bytes | None, note: str) -> str:
+    A secret's content is replaced by a note. Of any other, what looks like a password or a private key is masked: files that somebody else
+    wrote hold such things without being listed as secret.
+
+    :param closed: whether what is there was written by somebody else and not for everybody to read
+    """
+
+    def shown(content: bytes | None, hidden: bool, note: str) -> str:
         if content is None:
             return ""
-        if secret:
+        if hidden:
             return f"(secret: {note} not shown)\n"
         try:
             text = content.decode("utf-8")
@@ -277,11 +283,14 @@ def content_diff(path: str, before: bytes | None, after: bytes | None, secret: b
             text = "\0"
         if "\0" in text:
             return f"(binary: {len(content)} bytes, SHA-256 {hashlib.sha256(content).hexdigest()})\n"
-        return text
+        return _secret_text.masked(text)
 
+    left, right = shown(before, secret or closed, "the present content is"), shown(after, secret, "the new content is")
+    if left == right and before is not None and after is not None and not secret and not closed:
+        right += "(only what is masked differs)\n"
     return {
-        "before": shown(before, "the present content is"),
-        "after": shown(after, "the new content is"),
+        "before": left,
+        "after": right,
         "before_header": path if before is not None else f"{path} (absent)",
         "after_header": path if after is not None else f"{path} (absent)",
     }
@@ -319,5 +328,5 @@ def secrets_in(contents: Iterable[bytes]) -> list[str]:
 def mask(text: str, secrets: Iterable[str]) -> str:
     """Return the text with every one of the secrets replaced by asterisks."""
     for piece in secrets:
-        text = text.replace(piece, MASK)
+        text = text.replace(piece, _secret_text.MASK)
     return text

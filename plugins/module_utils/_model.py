@@ -23,6 +23,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils import (
     _dns_rdata,
     _names,
     _records,
+    _secret_text,
     _spf,
     _system,
     _txt,
@@ -296,6 +297,8 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             if not texts:
                 problems.add(f"{where}.txt[{label!r}] names no value")
             for text in texts:
+                if problems.attempt(_secret_text.without_private_key, text, f"{where}.txt[{label!r}]") is None:
+                    continue
                 if problems.attempt(_txt.strings, text, f"{where}.txt[{label!r}]"):
                     problems.within(f"{where}.txt[{label!r}]", _dns_rdata.from_text, "TXT", text)
             if owner in records:
@@ -570,7 +573,10 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
         "method": problems.choice(options.get("method", "acme-http"), "mail_certificates.method", CERTIFICATE_METHODS),
         "email": problems.text(options.get("email"), "mail_certificates.email"),
         "directory": problems.text(options.get("directory"), "mail_certificates.directory"),
-        "ca": problems.text(options.get("ca"), "mail_certificates.ca"),
+        "ca": problems.attempt(
+            _secret_text.without_private_key, problems.text(options.get("ca"), "mail_certificates.ca") or "", "mail_certificates.ca"
+        )
+        or None,
         "names": [
             name
             for text in problems.strings(options.get("names"), "mail_certificates.names")

@@ -76,6 +76,7 @@ options:
   secret:
     description:
       - Paths, directories and patterns of files whose content must never be shown, neither in a diff nor in a checker's output.
+      - One whose mode lets everyone read it is an error, and so is any file with a private key in it that everyone could read.
       - An exact path that is neither in the tree nor in O(extra) is an error, so that a misspelt one cannot give a secret away.
     type: list
     elements: str
@@ -154,7 +155,8 @@ options:
     description:
       - Keep what is replaced. A file that was there before the first run is kept as C(NAME.postmaster-orig), a file that was changed
         by hand since the last run as C(NAME.postmaster-edited), each with a number added if that name is taken by another content.
-      - These copies have no execute bits, and those of O(secret) files are for their owner alone. A checker sees them in the stage.
+      - These copies have the owner, the group and the mode of what they are copies of, without execute bits, and those of O(secret)
+        files are for their owner alone. A checker sees them in the stage.
       - With V(false), both are overwritten for good, and still reported.
     type: bool
     default: true
@@ -296,7 +298,9 @@ recovered:
   type: str
   sample: null
 diff:
-  description: One entry per file, secret content replaced by a note.
+  description:
+    - One entry per file. The content of O(secret) files is replaced by a note, and so is what somebody else wrote into a file that not
+      everybody may read. In all others, what looks like a password, a token or a private key is masked.
   returned: when a diff is asked for
   type: list
   elements: dict

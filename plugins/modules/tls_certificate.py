@@ -15,6 +15,8 @@ description:
   - Without a source, a self-signed stand-in is made where there is nothing; a certificate that somebody else made or that an
     authority issued is never replaced. With a source, a pair of the user's own is checked and put in place.
   - The private key is kept when a stand-in is remade.
+  - Key and certificates may be in one file or text of the user's. O(key) gets the private key alone, and O(chain), which everybody may
+    read, the certificates alone.
 extends_documentation_fragment:
   - postmaster.mail.attributes.changes
 requirements:
@@ -37,7 +39,7 @@ options:
     description: A private key of the user's own, as PEM text or as a path on the host.
     type: str
   source_chain:
-    description: The certificate of O(source_key) with its chain, as PEM text or as a path on the host.
+    description: The certificate of O(source_key) with its chain, as PEM text or as a path on the host. Only certificates are taken from it.
     type: str
   replace:
     description:
@@ -124,7 +126,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _names, _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 
@@ -161,7 +163,8 @@ def plan(params, wanted):
     """Return (key text, chain text) as they have to be; what is kept is returned as it is."""
     key, chain = read(params["key"]), read(params["chain"])
     if params["source_key"]:
-        key, chain = source(params["source_key"], "source_key"), source(params["source_chain"], "source_chain")
+        key = _certificate.only_key(source(params["source_key"], "source_key"), "source_key")
+        chain = _certificate.only_certificates(source(params["source_chain"], "source_chain"), "source_chain")
         _certificate.check_pair(
             _certificate.load_key(key, "source_key"), _certificate.load_leaf(chain, "source_chain"), wanted, "source_key and source_chain"
         )
@@ -176,6 +179,8 @@ def plan(params, wanted):
         facts = _certificate.facts(leaf, wanted)
         good = not facts["missing_names"] and facts["days_left"] > 30 if facts["stand_in"] else not params["replace"]
         if good:
+            if _secret_text.has_private_key(chain):
+                chain = _certificate.only_certificates(chain, f"chain {params['chain']!r}")
             return key, chain
     return (_certificate.key_text(private) if key is None else key), _certificate.stand_in(private, wanted)
 
@@ -219,7 +224,8 @@ def main():
             "chain": {"type": "path", "required": True},
             "names": {"type": "list", "elements": "str", "required": True},
             "source_key": {"type": "str", "no_log": True},
-            "source_chain": {"type": "str"},
+            # It may hold the key as well.
+            "source_chain": {"type": "str", "no_log": True},
             "replace": {"type": "bool", "default": False},
             "lineage": {"type": "path"},
             "authenticator": {"type": "str", "default": "standalone"},
@@ -237,6 +243,8 @@ def main():
     params = module.params
     try:
         wanted = [_names.domain_name(name, "names") for name in params["names"]]
+        if os.path.realpath(params["key"]) == os.path.realpath(params["chain"]):
+            raise MailError(f"key and chain {params['chain']!r} must be two files: everybody may read the chain")
         before = read(params["chain"])
         key, chain = plan(params, wanted)
         result = _certificate.facts(_certificate.load_leaf(chain, "chain"), wanted)
@@ -244,6 +252,11 @@ def main():
         module.fail_json(msg=str(exc))
     if params["lineage"]:
         result["lineage"] = lineage(params, chain)
+    if before and _secret_text.has_private_key(before) and os.stat(params["chain"]).st_mode & 0o004:
+        module.warn(
+            f"chain {params['chain']!r} held a private key that everybody on this host could read: it is taken out of there, but have a "
+            "certificate with a new key issued"
+        )
     directory = os.path.dirname(params["key"])
     if not os.path.isdir(directory) and not module.check_mode:
         os.makedirs(directory, 0o755)

@@ -36,6 +36,8 @@ class Host:
 
     def tree(self, files: dict[str, bytes] | None = None, **options: Any) -> engine.Tree:
         base: dict[str, Any] = {"id": "svc", "dest": str(self.dest), "state_dir": str(self.state), "diff": True}
+        if "modes" not in options and options.get("secret"):
+            base["modes"] = {pattern + ("*" if "." not in pattern else ""): "0600" for pattern in options["secret"]}
         return engine.Tree(files=dict(FILES if files is None else files), **{**base, **options})
 
     def run(self, files: dict[str, bytes] | None = None, check: bool = False, **options: Any) -> dict[str, Any]:
@@ -124,6 +126,107 @@ def test_diff(host: Host, check: bool) -> None:
     assert by_path[host.shown("svc/main.conf")]["after"] == "a = 1\n"
     assert by_path[host.shown("svc/secret.inc")]["after"] == "(secret: the new content is not shown)\n"
     assert "hunter2x" not in repr(result)
+
+
+KEY = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END PRIVATE KEY-----\n"
+#: As it is written, and as a diff shows it; "correct horse" must not be seen.
+SECRET_LINES = {
+    "requirepass correct horse\n": "requirepass ********\n",
+    "  #masterauth correct horse\n": "  #masterauth ********\n",
+    'user default on >correct horse\n': "user default ********\n",
+    "smtp_password=correct horse\n": "smtp_password=********\n",
+    '"rpc_secret": "correct horse",\n': '"rpc_secret": ********\n',
+    'key "k" { algorithm hmac-sha256; secret "correct horse"; };\n': 'key "k" { algorithm hmac-sha256; secret ********; };\n',
+    "connect = host=db user=mail password=correct horse\n": "connect = host=db user=mail password=********\n",
+    "uris = ldap://admin:correct_horse@ldap.example.org/\n": "uris = ldap://admin:********@ldap.example.org/\n",
+    "me@example.org:{BLF-CRYPT}$2y$05$correcthorse::::\n": "me@example.org:********::::\n",
+    "me@example.org:{PLAIN}correct\n": "me@example.org:********\n",
+    "pw = correct horse\n": "pw = ********\n",
+    "API_TOKEN: correct horse\n": "API_TOKEN: ********\n",
+    KEY.replace("MIIEvQIBADANBgkq", "correct/horse"): "-----BEGIN PRIVATE KEY-----\n********\n-----END PRIVATE KEY-----\n",
+    "port 6379\nbind 127.0.0.1\n": "port 6379\nbind 127.0.0.1\n",
+    "smtpd_tls_key_file = /etc/ssl/mail.key\n": "smtpd_tls_key_file = /etc/ssl/mail.key\n",
+}
+
+
+@pytest.mark.parametrize("how", ["adopted", "edited", "removed"])
+@pytest.mark.parametrize(("text", "shown"), SECRET_LINES.items())
+def test_a_diff_masks_what_a_file_of_others_may_hold(host: Host, text: str, shown: str, how: str) -> None:
+    if how != "adopted":
+        host.run()
+    host.write("svc/main.conf", "# by hand\n" + text)
+    for check in (True, False):
+        result = host.run({} if how == "removed" else None, check=check)
+        entry = next(entry for entry in result["diff"] if entry["before_header"] == host.shown("svc/main.conf"))
+        assert entry["before"] == "# by hand\n" + shown
+        assert "orse" not in repr(result) and "correct" not in repr(result)
+
+
+@pytest.mark.parametrize(("mode", "folder"), [(0o640, 0o755), (0o600, 0o755), (0o644, 0o750), (0o644, 0o700)])
+def test_a_diff_does_not_show_what_others_have_written_for_themselves(host: Host, mode: int, folder: int) -> None:
+    host.write("svc/main.conf", "swordfish\n", mode).parent.chmod(folder)
+    for check in (True, False):
+        result = host.run(check=check)
+        entry = next(entry for entry in result["diff"] if entry["before_header"] == host.shown("svc/main.conf"))
+        assert (entry["before"], entry["after"]) == ("(secret: the present content is not shown)\n", "a = 1\n")
+        assert "swordfish" not in repr(result["diff"])
+    # The copy that is kept is as open as the file was; what is ours is shown.
+    assert (host.dest / "svc/main.conf.postmaster-orig").stat().st_mode & 0o7777 == mode
+    (host.dest / "svc").chmod(0o755)
+    assert [(entry["before"], entry["after"]) for entry in host.run({"svc/main.conf": b"a = 3\n"}, prune=False, mode=0o600)["diff"]][0] == (
+        "a = 1\n", "a = 3\n",
+    )  # fmt: skip
+    (host.dest / "svc").chmod(folder)
+    assert "swordfish" not in repr(host.run({})["diff"])
+    assert (host.dest / "svc/main.conf").read_text() == "swordfish\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to another user")
+def test_a_copy_of_a_file_of_others_keeps_owner_group_and_mode(host: Host) -> None:
+    for name in ("main.conf", "secret.inc"):
+        os.chown(host.write(f"svc/{name}", "requirepass x\n", 0o640), 65534, 12)
+    host.run(secret=["*.inc"])
+    for name, mode in (("main.conf", 0o640), ("secret.inc", 0o600)):
+        info = (host.dest / f"svc/{name}.postmaster-orig").stat()
+        assert (info.st_mode & 0o7777, info.st_uid, info.st_gid) == (mode, 65534, 12)
+
+
+def test_only_what_is_masked_differs(host: Host) -> None:
+    host.run({"svc/main.conf": b"password = one\n"})
+    entry = host.run({"svc/main.conf": b"password = two\n"})["diff"][0]
+    assert (entry["before"], entry["after"]) == ("password = ********\n", "password = ********\n(only what is masked differs)\n")
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_no_private_key_where_everyone_can_read_it(host: Host, check: bool) -> None:
+    shown = host.shown("svc/chain.pem")
+    for label in ("PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "OPENSSH PRIVATE KEY"):
+        files = {"svc/chain.pem": b"Bag Attributes\n" + KEY.replace("PRIVATE KEY", label).encode(), "svc/main.conf": b"a = 1\n"}
+        for mode in (0o644, 0o604):
+            with pytest.raises(engine.MailError) as error:
+                host.run(files, check=check, mode=mode)
+            assert str(error.value) == (
+                f"{shown} would hold a private key, and its mode {mode:04o} lets everyone read it: take the key out of it"
+            )
+            assert host.content() == {}
+        result = host.run(files, check=check, mode=0o640)
+        assert "MIIEvQIBADANBgkq" not in repr(result)
+        host.run({}, check=check)
+
+
+def test_a_secret_file_that_everyone_could_read(host: Host) -> None:
+    with pytest.raises(engine.MailError) as error:
+        host.run(secret=["svc/secret.inc"], modes={"svc/main.conf": "0600"})
+    shown = host.shown("svc/secret.inc")
+    assert str(error.value) == f"{shown} is secret, and its mode 0644 lets everyone read it: give it another one by modes"
+    assert host.content() == {}
+
+
+def test_a_checker_that_quotes_a_password_of_others(host: Host) -> None:
+    host.write("svc/conf.d/theirs.conf", "password = hunter2x\n", 0o640)
+    with pytest.raises(engine.Refusal) as error:
+        host.run(stage_live=["svc"], validate=[sh("cat '{stage}/svc/conf.d/theirs.conf'; exit 1")])
+    assert error.value.output == "password = ********" and "hunter2x" not in str(error.value)
 
 
 def test_no_diff_unless_asked_for(host: Host) -> None:

@@ -13,6 +13,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 HASH = "$2b$12$" + "a" * 53
 LONG = ".".join(letter * 60 for letter in "abcd") + ".example"
+PRIVATE = "-----BEGIN RSA PRIVATE KEY-----\nMIIEvQIBADANBgkq\n-----END RSA PRIVATE KEY-----\n"
 RFC2136 = {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "mail", "key_secret": "c2VjcmV0"}
 
 
@@ -108,6 +109,10 @@ def test_a_role_alone_passes_only_what_it_has():
          "mail_slow_destinations['a'].delay -1 must be a whole number from 0 to 3600"),
         ({"dns": {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "k"}},
          "mail_dns.key_secret is needed by mail_dns.backend 'rfc2136'"),
+        ({"certificates": {"ca": f"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n{PRIVATE}"}}, "mail_certificates.ca holds a "
+         "private key, and what is written from it can be read by everyone: take the key out of it"),
+        ({"domains": {"example.org": {"txt": {"mail._domainkey": PRIVATE}}}}, "mail_domains['example.org'].txt['mail._domainkey'] holds a "
+         "private key, and what is written from it can be read by everyone: take the key out of it"),
         ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "
          "to answer the challenge (RFC 8555 section 8.4)"),
         ({"filter": {"junk": 20}}, "mail_filter.junk 20 must be below mail_filter.reject 15: nothing would land in Junk"),

@@ -145,6 +145,64 @@ def test_a_pair_may_be_given_as_text(module, options, own):
     assert module({**options, **own})["changed"] is False
 
 
+def both_in_one(own, order: str) -> str:
+    key, chain = (pathlib.Path(own[name]).read_text() for name in ("source_key", "source_chain"))
+    leaf, _end, rest = chain.partition("-----END CERTIFICATE-----\n")
+    return {
+        "key first": key + chain,
+        "key last": chain + key,
+        "key between": f"{leaf}-----END CERTIFICATE-----\nBag Attributes\n  friendlyName: us\n{key}{rest}",
+        "old form": chain + openssl("rsa", "-in", own["source_key"], "-traditional"),
+    }[order]
+
+
+@pytest.mark.parametrize("way", ["path", "text"])
+@pytest.mark.parametrize("order", ["key first", "key last", "key between", "old form"])
+def test_key_and_certificates_in_one_file(module, options, own, authority, tmp_path, order, way):
+    source = tmp_path / "both.pem"
+    source.write_text(both_in_one(own, order))
+    given = str(source) if way == "path" else source.read_text()
+    done = module({**options, "source_key": given, "source_chain": given})
+    assert done["changed"] is True
+    good(options, authority / "ca.pem")
+    key, chain = pair(options)
+    assert b"PRIVATE" not in chain and chain == pathlib.Path(own["source_chain"]).read_bytes()
+    assert b"CERTIFICATE" not in key and os.stat(options["key"]).st_mode & 0o777 == 0o600
+    # Only the chain given with a key in it: nothing but certificates is taken, and the key is not in a result or an argument that is logged.
+    only = module({**options, **own, "source_chain": source.read_text()})
+    assert only["changed"] is True or order != "old form"
+    assert b"PRIVATE" not in pair(options)[1]
+    for secret in re.findall(r"^[A-Za-z0-9+/]{64}$", pathlib.Path(own["source_key"]).read_text(), re.MULTILINE):
+        assert secret not in done.text + only.text
+    assert module({**options, **own, "source_chain": given})["changed"] is False
+
+
+def test_a_key_that_a_chain_has_in_it_already_is_taken_out(module, options, own):
+    module({**options, **own})
+    clean = pair(options)
+    pathlib.Path(options["chain"]).write_bytes(clean[1] + clean[0])
+    for check in (True, False):
+        done = module(options, check=check)
+        assert done["changed"] is True
+        assert done["warnings"] == [
+            f"chain '{options['chain']}' held a private key that everybody on this host could read: it is taken out of there, but have a "
+            "certificate with a new key issued"
+        ]
+    assert pair(options) == clean
+    assert module(options)["changed"] is False
+
+
+def test_key_and_chain_are_two_files(module, options):
+    failed = module({**options, "chain": options["key"]})
+    assert failed["msg"] == f"key and chain '{options['key']}' must be two files: everybody may read the chain"
+
+
+def test_several_private_keys(module, options, own, broken, tmp_path):
+    source = tmp_path / "keys"
+    source.write_bytes(b"".join(pathlib.Path(one["source_key"]).read_bytes() for one in (own, broken["other"])))
+    assert module({**options, **own, "source_key": str(source)})["msg"] == "source_key holds 2 private keys, not one"
+
+
 def test_a_wildcard_covers_one_label(module, options, authority):
     wild = issue(authority, "wild", "DNS:*.example.org")
     assert module({**options, **wild})["missing_names"] == []
