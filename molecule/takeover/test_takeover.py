@@ -35,7 +35,7 @@ DOCUMENTED = (HERE.parent.parent / "docs/taking-over.md").read_text()
 SITE = str(HERE.parent.parent / "playbooks/site.yml")
 #: What must not change when a run is refused.
 STATE = (
-    "find /etc /var/lib/postmaster-mail /var/vmail /var/lib/rspamd/dkim -xdev ! -path '/etc/ufw/*' -printf '%p %s %m %U %G %T@ %l\\n'"
+    "find /etc /var/lib/postmaster-mail /var/vmail -xdev ! -path '/etc/ufw/*' -printf '%p %s %m %U %G %T@ %l\\n'"
     " | sort | sha256sum; dpkg-query -W -f '${Package} ${Version} ${Status}\\n' | sha256sum"
 )
 SSH = [
@@ -311,7 +311,7 @@ def test_the_old_key_signs_under_its_old_name(user, selector):
     assert re.search(r"dkim=pass", results), message[:2000]
     assert re.search(r"dmarc=pass", results), message[:2000]
     hand = f"/etc/opendkim/keys/{domain}/{selector}"
-    assert public_key(f"{hand}.private") == public_key(f"/var/lib/rspamd/dkim/{domain}.{selector}.key")
+    assert public_key(f"{hand}.private") == public_key(f"/var/lib/postmaster-mail/dkim/{domain}.{selector}.key")
     # The record is word for word what the key's maker wrote.
     assert ask(f"{selector}._domainkey.{domain}", "TXT") == [" ".join(re.findall(r'"[^"]*"', on_host(f"cat {hand}.txt")))]
 
@@ -487,7 +487,7 @@ def test_mail_to_such_a_user_is_refused(taken_away):
 def test_the_mail_of_such_users_stays(taken_away, mail_before):
     assert len(mail_before.splitlines()) >= 4
     assert on_host(MAIL_LEFT) == mail_before
-    on_host("test -s /var/lib/rspamd/dkim/second.test.old.key")
+    on_host("test -s /var/lib/postmaster-mail/dkim/second.test.old.key")
 
 
 def test_a_self_signed_certificate_takes_the_place_of_another(taken_away):

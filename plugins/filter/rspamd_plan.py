@@ -25,10 +25,10 @@ EXAMPLES = r"""
 - name: Which domains are signed
   ansible.builtin.debug:
     msg: "{{ ({'filter': ({} | postmaster.mail.mail_model).filter, 'signing': signing} | postmaster.mail.rspamd_plan).signing }}"
-    # => [{domain: example.org, selectors: [{selector: s20261122, path: /var/lib/rspamd/dkim/example.org.s20261122.key}]}]
+    # => [{domain: example.org, selectors: [{selector: s20261122, path: /var/lib/postmaster-mail/dkim/example.org.s20261122.key}]}]
   vars:
     signing:
-      example.org: {selector: s20261122, path: /var/lib/rspamd/dkim/example.org.s20261122.key}
+      example.org: {selector: s20261122, path: /var/lib/postmaster-mail/dkim/example.org.s20261122.key}
 """
 
 RETURN = r"""

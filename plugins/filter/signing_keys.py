@@ -31,18 +31,18 @@ EXAMPLES = r"""
 - name: Which domains sign
   ansible.builtin.debug:
     msg: "{{ keyring['keys'] | postmaster.mail.signing_keys(published.records) }}"
-    # => example.org: {selector: s20261122, path: /var/lib/rspamd/dkim/example.org.s20261122.key}
+    # => example.org: {selector: s20261122, path: /var/lib/postmaster-mail/dkim/example.org.s20261122.key}
   vars:
     # As postmaster.mail.dkim_keyring and postmaster.mail.dns_records return them.
     keyring:
       keys:
         example.org:
           selector: s20261122
-          path: /var/lib/rspamd/dkim/example.org.s20261122.key
+          path: /var/lib/postmaster-mail/dkim/example.org.s20261122.key
           name: s20261122._domainkey.example.org
         example.net:
           selector: s20261122
-          path: /var/lib/rspamd/dkim/example.net.s20261122.key
+          path: /var/lib/postmaster-mail/dkim/example.net.s20261122.key
           name: s20261122._domainkey.example.net
     published:
       records:

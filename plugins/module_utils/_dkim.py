@@ -37,6 +37,18 @@ def name(selector: str, domain: str) -> str:
     return owner
 
 
+def selector(beginning: str, fingerprint: str) -> str:
+    """Return the selector of a new key: a beginning such as the day, and part of the key's digest.
+
+    So no other key ever has it, on this host or another one: verifiers that have the record of one key in their cache would fail the
+    signatures of the other (RFC 6376 section 3.1).
+
+    :param fingerprint: SHA-256 of the public key as SubjectPublicKeyInfo, hexadecimal
+    :raises MailError: the beginning leaves no room for it
+    """
+    return _names.selector(f"{beginning}-{fingerprint[:8]}")
+
+
 def check_bits(bits: int, option: str = "bits") -> str | None:
     """Return a warning for an RSA key that is short, None for a good one.
 
@@ -243,9 +255,10 @@ def decide(found: KeyFacts | None, algorithm: str, bits: int, form: str | None, 
     return "keep", warnings
 
 
-def published(selector: str, domain: str, facts: KeyFacts | None, flags: Sequence[str] = (), notes: str | None = None) -> dict:
-    """Return the record of a key in all its forms; of a key that does not exist yet (None) just its name and type."""
-    owner = name(selector, domain)
+def published(selector: str | None, domain: str, facts: KeyFacts | None, flags: Sequence[str] = (), notes: str | None = None) -> dict:
+    """Return the record of a key in all its forms; of a key that does not exist yet (None) just its name and type, or with no
+    selector yet just its type."""
+    owner = None if selector is None else name(selector, domain)
     if facts is None:
         return {"name": owner, "type": "TXT", "value": None, "strings": [], "zone_line": None}
     value = record(facts.public_key, facts.algorithm, flags, notes)

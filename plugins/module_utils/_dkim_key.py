@@ -24,10 +24,10 @@ import re
 import stat
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkimproxy, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkimproxy, _names, _safe_files
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 try:
@@ -164,24 +164,17 @@ def _parse_seed(data: bytes, path: str) -> PrivateKey:
 def _octets(option: str, path: str) -> bytes | None:
     """Return what a file holds, at most one octet more than a key may have; None if there is no such file.
 
-    :raises MailError: it cannot be read, or is no file
+    :raises MailError: it cannot be read, is no file, or a link that a service account may have placed
     """
     try:
-        # O_NONBLOCK: to open a FIFO must not wait for its writer
-        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    except FileNotFoundError:
-        if os.path.islink(path):
-            raise MailError(f"{option} {path!r} is a link to a file that does not exist") from None
-        return None
+        data = _safe_files.read(path, FILE_OCTETS + 1)
+    except MailError as exc:
+        raise MailError(f"{option} {exc}") from None
     except OSError as exc:
         raise MailError(f"{option} {path!r} cannot be read: {exc.strerror}") from None
-    try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise MailError(f"{option} {path!r} is not a regular file")
-        with os.fdopen(handle, "rb", closefd=False) as file:
-            return file.read(FILE_OCTETS + 1)
-    finally:
-        os.close(handle)
+    if data is None and os.path.islink(path):
+        raise MailError(f"{option} {path!r} is a link to a file that does not exist")
+    return data
 
 
 def read(path: str) -> PrivateKey | None:
@@ -218,11 +211,14 @@ def read_public(path: str) -> _dkim.KeyFacts | None:
 def file_path(option: str, value: str) -> str:
     """Return the path of a file to write, links resolved.
 
-    :raises MailError: not absolute
+    :raises MailError: not absolute, or with a link that a service account may have placed
     """
     if not os.path.isabs(value):
         raise MailError(f"{option} {value!r} must be an absolute path")
-    return os.path.realpath(value)
+    try:
+        return _safe_files.resolved(value)
+    except MailError as exc:
+        raise MailError(f"{option} {exc}") from None
 
 
 @contextlib.contextmanager
@@ -231,7 +227,8 @@ def locked(directory: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
 
     The lock is on the directory itself and leaves no file behind.
     """
-    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    with _safe_files.place(directory, follow=False) as found:
+        handle = found.open(os.O_RDONLY | os.O_DIRECTORY)
     try:
         until = time.monotonic() + seconds
         while True:
@@ -249,65 +246,72 @@ def locked(directory: str, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         os.close(handle)
 
 
-def _temporary(path: str) -> str:
-    return os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
+def _temporary(found: _safe_files.Place) -> _safe_files.Place:
+    return found.beside(f".{found.name}.new")
 
 
 def clean(path: str) -> None:
     """Remove what a run that was killed while placing ``path`` left. Call it with the lock held."""
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(_temporary(path))
+    with contextlib.suppress(FileNotFoundError), _safe_files.place(path, follow=False) as found:
+        _temporary(found).unlink()
 
 
-def place(path: str, data: bytes, prepare: Callable[[str], object], replace: bool, times: tuple[int, int] | None = None) -> None:
+def place(path: str, data: bytes, prepare: Callable[[int], object], replace: bool, times: tuple[int, int] | None = None) -> None:
     """Give a file its whole content at once: written, given its owner and mode by ``prepare``, synced, then named.
 
+    :param prepare: takes the descriptor of the new file
     :param replace: whether a file that is there is replaced; one that appeared unexpectedly is not
     :param times: access and modification time in nanoseconds, of a key that is copied
     """
-    temporary = _temporary(path)
-    clean(path)
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(handle)
-        prepare(temporary)
-        if times is not None:
-            os.utime(temporary, ns=times)
-        if replace:
-            os.rename(temporary, path)
-        else:
-            try:
-                os.link(temporary, path)
-            except FileExistsError:
-                raise MailError(f"path {path!r} was made by something else during this run; nothing of it was changed") from None
-    finally:
-        clean(path)
-    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    with _safe_files.place(path, follow=False) as found:
+        temporary = _temporary(found)
+        temporary.unlink()
+        handle = temporary.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        folders = {"src_dir_fd": found.folder, "dst_dir_fd": found.folder}
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                prepare(handle)
+                if times is not None:
+                    os.utime(handle, ns=times)
+                os.fsync(handle)
+            if replace:
+                os.rename(temporary.name, found.name, **folders)
+            else:
+                try:
+                    os.link(temporary.name, found.name, **folders, follow_symlinks=False)
+                except FileExistsError:
+                    raise MailError(f"path {path!r} was made by something else during this run; nothing of it was changed") from None
+        finally:
+            temporary.unlink()
+        found.sync()
+
+
+def remove(path: str) -> None:
+    """Remove a file; what a link points to stays."""
+    with _safe_files.place(path, follow=False) as found:
+        found.unlink()
 
 
 def keep_copy(path: str) -> str:
     """Keep the file under a second name, as a link so that its owner and mode come with it; return that name."""
-    base = f"{path}.{time.strftime('%Y%m%dT%H%M%S')}"
-    for suffix in ("~", *(f".{number}~" for number in range(2, 1000))):
-        try:
-            os.link(path, base + suffix)
-            return base + suffix
-        except FileExistsError:
-            continue
+    stamp = time.strftime("%Y%m%dT%H%M%S")
+    with _safe_files.place(path, follow=False) as found:
+        for suffix in ("~", *(f".{number}~" for number in range(2, 1000))):
+            name = f"{found.name}.{stamp}{suffix}"
+            try:
+                os.link(found.name, name, src_dir_fd=found.folder, dst_dir_fd=found.folder, follow_symlinks=False)
+                return os.path.join(os.path.dirname(path), name)
+            except FileExistsError:
+                continue
     raise MailError(f"path {path!r} has too many backups of this second")
 
 
 class Step(NamedTuple):
     """What is to happen to one key file, decided before anything is written."""
 
-    path: str
+    path: str | None  # None: of a key whose name is made of its digest, and which is yet to be made
     action: str  # keep, create, replace, encode, copy
     old: PrivateKey | None
     new: PrivateKey | None  # known beforehand for encode and copy
@@ -331,13 +335,14 @@ def _decided(path: str, key: PrivateKey | None, algorithm: str, bits: int, form:
         raise MailError(f"path {path!r}: {exc}") from None
 
 
-def plan(path: str, algorithm: str, bits: int, form: str | None = None, regenerate: str = "never", source: str | None = None) -> Step:
+def plan(path: str | None, algorithm: str, bits: int, form: str | None = None, regenerate: str = "never", source: str | None = None) -> Step:
     """Look at a key file and decide what happens to it. Changes nothing.
 
+    :param path: None for a new key whose name is made of its digest
     :param source: a key elsewhere that is copied if there is none here
     :raises MailError: what is there, or at the source, is no key that DKIM can use
     """
-    old = read(path)
+    old = None if path is None else read(path)
     action, warnings = _decided(path, old, algorithm, bits, form, regenerate)
     new = None
     if action == "create" and source is not None:
@@ -358,7 +363,7 @@ def silent(facts: _dkim.KeyFacts) -> bool:
     return facts.algorithm == "ed25519" and facts.format == "pkcs8"
 
 
-def carry_out(step: Step, prepare: Callable[[str], object], backup: bool = False) -> tuple[PrivateKey, str | None]:
+def carry_out(step: Step, prepare: Callable[[int], object], backup: bool = False) -> tuple[PrivateKey, str | None]:
     """Do what :func:`plan` decided; return the key that is there now and the path of the backup, if one was made."""
     if step.action == "keep":
         return step.old, None
@@ -373,40 +378,82 @@ def carry_out(step: Step, prepare: Callable[[str], object], backup: bool = False
         place(step.path, key.data, prepare, replace, times)
     except BaseException:
         if kept:
-            os.unlink(kept)
+            remove(kept)
         raise
     return key, kept
 
 
 class Attributes:
-    """Owner, group and mode of the files of one task, by Ansible's own functions."""
+    """Owner, group and mode of the files of one task."""
 
     def __init__(self, module: Any) -> None:
         """:raises MailError: owner or group does not exist; in check mode they may come with a package, and are then left out"""
         self._module = module
-        self._missing = []
-        for option, lookup in (("owner", pwd.getpwnam), ("group", grp.getgrnam)):
-            value = module.params.get(option)
-            if value is None or str(value).isdigit():
-                continue
-            try:
-                lookup(value)
-            except KeyError:
-                if not module.check_mode:
-                    raise MailError(f"{option} {value!r} does not exist on this host") from None
-                self._missing.append(option)
+        self.uid = self._number("owner", lambda name: pwd.getpwnam(name).pw_uid)
+        self.gid = self._number("group", lambda name: grp.getgrnam(name).gr_gid)
 
-    def _arguments(self, path: str, mode: str | None) -> dict:
-        params = dict(self._module.params, mode=mode if mode is not None else self._module.params.get("mode"))
-        arguments = self._module.load_file_common_arguments(params, path=path)
-        arguments.update(dict.fromkeys(self._missing))
-        return arguments
+    def _number(self, option: str, find: Callable[[str], int]) -> int | None:
+        value = self._module.params.get(option)
+        if value is None:
+            return None
+        try:
+            return find(value)
+        except KeyError:
+            if str(value).isdigit():
+                return int(value)
+            if not self._module.check_mode:
+                raise MailError(f"{option} {value!r} does not exist on this host") from None
+            return None
 
-    def correct(self, path: str, diff: dict | None = None, mode: str | None = None) -> bool:
+    def give(self, handle: int, mode: Any = None, check: bool = False) -> bool:
+        """Give what is open its attributes; return whether that changes (with C(check): would change) anything."""
+        wanted = mode if mode is not None else self._module.params.get("mode")
+        octal = None if wanted is None else self.octal(os.fstat(handle), wanted)
+        return _safe_files.change(handle, self.uid, self.gid, octal, check)
+
+    def correct(self, path: str, diff: dict | None = None, mode: Any = None, directory: bool = False) -> bool:
         """Give a file that is there its attributes; return whether that changes anything (in check mode: would)."""
-        return self._module.set_fs_attributes_if_different(self._arguments(path, mode), False, diff=diff)
+        flags = os.O_RDONLY | (os.O_DIRECTORY if directory else 0)
+        with _safe_files.place(path, follow=False) as found:
+            handle = found.open(flags)
+        try:
+            before = self._shown(os.fstat(handle))
+            changed = self.give(handle, mode, check=True)
+            if changed and diff is not None:
+                wanted = mode if mode is not None else self._module.params.get("mode")
+                info = os.fstat(handle)
+                after = {
+                    "owner": info.st_uid if self.uid is None else self.uid,
+                    "group": info.st_gid if self.gid is None else self.gid,
+                    "mode": f"{stat.S_IMODE(info.st_mode) if wanted is None else self.octal(info, wanted):04o}",
+                }
+                for name in before:
+                    if before[name] != after[name]:
+                        diff["before"][name], diff["after"][name] = before[name], after[name]
+            if changed and not self._module.check_mode:
+                self.give(handle, mode)
+        finally:
+            os.close(handle)
+        return changed
 
-    def check_key(self, path: str) -> None:
+    @staticmethod
+    def _shown(info: os.stat_result) -> dict[str, Any]:
+        return {"owner": info.st_uid, "group": info.st_gid, "mode": f"{stat.S_IMODE(info.st_mode):04o}"}
+
+    def octal(self, found: os.stat_result, mode: Any) -> int:
+        """Return a mode as a number.
+
+        :raises MailError: neither octal nor symbolic
+        """
+        try:
+            return mode if isinstance(mode, int) else int(mode, 8)
+        except (TypeError, ValueError):
+            try:
+                return self._module._symbolic_mode_to_octal(found, mode)
+            except (AttributeError, TypeError, ValueError):
+                raise MailError(f"mode {mode!r} is neither an octal number nor symbolic, such as '0600' or 'u=rw,g=r'") from None
+
+    def check_key(self, path: str | None) -> None:
         """Judge the mode that a private key, new or there, is to have. Its group may read it: that of a signer which is not root.
 
         :raises MailError: the mode is none, or opens the key to everyone
@@ -414,15 +461,8 @@ class Attributes:
         mode = self._module.params.get("mode")
         if mode is None:
             return
-        found = os.stat(path) if os.path.exists(path) else os.stat_result((stat.S_IFREG | 0o600, *[0] * 9))
-        try:
-            octal = mode if isinstance(mode, int) else int(mode, 8)
-        except (TypeError, ValueError):
-            try:
-                octal = self._module._symbolic_mode_to_octal(found, mode)
-            except (AttributeError, TypeError, ValueError):
-                raise MailError(f"mode {mode!r} is neither an octal number nor symbolic, such as '0600' or 'u=rw,g=r'") from None
-        if octal & 0o007:
+        found = os.lstat(path) if path and os.path.lexists(path) else os.stat_result((stat.S_IFREG | 0o600, *[0] * 9))
+        if self.octal(found, mode) & 0o007:
             raise MailError(f"mode {mode!r} would open a private key to everyone on this host")
 
 
@@ -477,21 +517,39 @@ class Member(NamedTuple):
     """One domain of a keyring, decided."""
 
     domain: str
-    selector: str
+    selector: str | None  # None: it is made of the digest of a key that is yet to be made
     selectors: list[str]
     step: Step
     others: list[tuple[str, PrivateKey]]  # further keys of the domain, by their selectors, the newest first
+    moved: list[Step] = []  # copies of those of them that are still where an earlier release had them
 
 
-def _others(base: str, file_pattern: str, domain: str, selector: str) -> list[tuple[str, PrivateKey]]:
-    found = []
-    for candidate in candidates(base, file_pattern, domain, None, "file_pattern"):
+def key_path(directory: str, file_pattern: str, domain: str, selector: str) -> str:
+    """Return where the key of a domain and selector is."""
+    return os.path.join(directory, file_pattern.replace("{domain}", domain).replace("{selector}", selector))
+
+
+def _readable(found: list[Candidate], selector: str | None) -> list[tuple[Candidate, PrivateKey]]:
+    """Return the keys of some files, without the one of a selector."""
+    keys = []
+    for candidate in found:
         # One that cannot be read neither signs nor had a record that we know.
         with contextlib.suppress(MailError):
             key = read(candidate.path) if candidate.selector != selector else None
             if key is not None:
-                found.append((candidate.selector, key))
-    return found
+                keys.append((candidate, key))
+    return keys
+
+
+def named(member: Member, directory: str, file_pattern: str, default_selector: str) -> Member:
+    """Return a member with its selector. Where that is made of the key's digest, the key is made for it, and not yet written."""
+    if member.selector is not None:
+        return member
+    step = member.step
+    key = generate(step.algorithm, step.bits, step.format)
+    selector = _dkim.selector(default_selector, key.facts.fingerprint)
+    step = step._replace(path=key_path(directory, file_pattern, member.domain, selector), new=key)
+    return member._replace(selector=selector, selectors=[selector], step=step)
 
 
 def plan_keyring(
@@ -501,11 +559,14 @@ def plan_keyring(
     default_selector: str,
     adopt: list[str],
     dkimproxy: Mapping[str, _dkimproxy.Signer] | None = None,
+    former: Sequence[str] = (),
 ) -> list[Member]:
     """Decide about all domains of a keyring, in order of name. Changes nothing.
 
     :param domains: canonical domain to ``selector`` (or None), ``algorithm``, ``bits``
+    :param default_selector: how the selector of a new key begins; see :func:`_dkim.selector`
     :param dkimproxy: canonical domain to the key that dkimproxy signs with
+    :param former: directories where an earlier release had the keys: all those of a domain that has none in ``directory`` are copied
     :raises MailError: one of the files is no key that DKIM can use: then nothing at all is written
     """
     if "/" in file_pattern or file_pattern.startswith("."):
@@ -515,25 +576,37 @@ def plan_keyring(
     for domain in sorted(domains):
         wanted = domains[domain]
         selector = wanted.get("selector")
-        here = candidates(base, file_pattern, domain, selector, "file_pattern")
+        all_here = candidates(base, file_pattern, domain, None, "file_pattern")
+        here = candidates(base, file_pattern, domain, selector, "file_pattern") if selector else all_here
+        before = [] if all_here or here else [
+            found for place_ in former for found in candidates(os.path.join(place_, ""), file_pattern, domain, None, "file_pattern")
+        ]  # fmt: skip
         source = None
         if here:
             selector = here[0].selector
         else:
             elsewhere = [found for place_ in adopt for found in candidates("", place_, domain, selector, "adopt")]
+            elsewhere += [found for found in before if selector in (None, found.selector)]
             signer = (dkimproxy or {}).get(domain)
             if signer and selector in (None, signer.selector) and os.path.isfile(signer.keyfile):
                 elsewhere.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
-            if elsewhere:
-                best = sorted(elsewhere, reverse=True)[0]
-                selector, source = best.selector, best.path
-        selector = selector or default_selector
-        path = here[0].path if here else base + file_pattern.replace("{domain}", domain).replace("{selector}", selector)
+            # Where an earlier release had its keys, there are those in use.
+            best = sorted(elsewhere, key=lambda found: (found in before, found), reverse=True)[:1]
+            for found in best:
+                selector, source = found.selector, found.path
+        path = here[0].path if here else key_path(directory, file_pattern, domain, selector) if selector else None
         try:
-            _dkim.name(selector, domain)
+            _dkim.name(selector or _dkim.selector(default_selector, "0" * 64), domain)
             step = plan(path, wanted["algorithm"], wanted["bits"], source=source)
         except MailError as exc:
             raise MailError(f"domain {domain!r}: {exc}") from None
-        others = _others(base, file_pattern, domain, selector)
-        members.append(Member(domain, selector, [found.selector for found in here] or [selector], step, others))
+        moved = _readable(before, selector)
+        others = [(found.selector, key) for found, key in _readable(all_here, selector) + moved]
+        moves = [
+            Step(key_path(directory, file_pattern, domain, found.selector), "copy", None, key, key.facts.algorithm, key.facts.bits, None,
+                 found.path, [])
+            for found, key in moved
+        ]  # fmt: skip
+        selectors = [found.selector for found in here] or ([selector] if selector else [])
+        members.append(Member(domain, selector, selectors, step, others, moves))
     return members

@@ -80,8 +80,8 @@ REFUSALS = {"postfix": r"/\^\S+\$/ 5[0-9]{2} 5\.[0-9]+\.[0-9]+ [ -~]+", "opensmt
 _SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
 #: What the counters of quotas hold.
 _SIZE_MOST = 2**63 - 1
-#: Selectors that the collection makes are days; as long as any of them.
-_DAY = "s20261128"
+#: Selectors that the collection makes are a day and part of the key's digest; as long as any of them.
+_SELECTOR = "s20261128-0a1b2c3d"
 
 
 class _Problems:
@@ -248,7 +248,7 @@ def _dkim_options(problems: _Problems, given: Any, where: str, domain: str) -> d
     selector = options.get("selector")
     if selector is not None:
         selector = problems.attempt(_names.selector, selector, f"{where}.selector")
-    problems.within(where, _dkim.name, selector or _DAY, domain)
+    problems.within(where, _dkim.name, selector or _SELECTOR, domain)
     return {"enabled": True, "selector": selector, "bits": problems.integer(options.get("bits", 2048), f"{where}.bits", 1024, 4096)}
 
 

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import re
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dmarc, _spf, _txt
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dmarc, _spf, _txt
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: How many days the record of a key stays after another has begun to sign: mail that waits in a queue, or is forwarded late,
@@ -91,6 +93,41 @@ def signing(keys: Mapping[str, Mapping[str, Any]], seen: list[Mapping[str, Any]]
             since = key.get("since") if key.get("in_use") else today
             found[domain] = {"selector": key["selector"], "path": key["path"], **({"since": since} if since else {})}
     return found
+
+
+def reused(keys: Mapping[str, Mapping[str, Any]], missing: list[Mapping[str, Any]]) -> list[str]:
+    """Return what is wrong with keys that do not sign yet and have the selector of another key: one sentence each.
+
+    Verifiers keep the other one's record for its TTL, and would fail all that the new key signs (RFC 6376 section 3.1).
+
+    :param keys: domain to key, as M(postmaster.mail.dkim_keyring) returns them
+    :param missing: what M(postmaster.mail.dns_records) returns by that name; C(remove) has the values that the name servers have beside ours
+    """
+    served: dict[str, list[Mapping[str, Any]]] = {}
+    for record in missing:
+        if record["type"] == "TXT" and record.get("remove"):
+            served.setdefault(record["name"].rstrip(".").lower(), []).append(record)
+    found = []
+    for domain, key in sorted(keys.items()):
+        if key.get("in_use") or not key.get("value"):
+            continue
+        mine = _dkim.parse(key["value"])["public_key"]
+        values = [value for record in served.get(key["name"].lower(), ()) for value in record["remove"]]
+        if any(_other_key(value, mine) for value in values):
+            found.append(
+                f"The DKIM key of {domain} in {key['path']} has the selector {key['selector']!r}, and public DNS serves another key at "
+                f"{key['name']}: verifiers may keep that for its TTL, and would fail every signature (RFC 6376 section 3.1). Name a selector "
+                f"that the domain has never had in mail_domains[{domain!r}].dkim.selector, or restore the other key to that path; or take "
+                "its record out of DNS, and run again when its TTL is over."
+            )
+    return found
+
+
+def _other_key(value: str, mine: str) -> bool:
+    """Whether a TXT value is the record of another key, of a revoked one, or of one that this collection does not know to read."""
+    with contextlib.suppress(MailError):
+        return _dkim.parse(value)["public_key"] != mine
+    return bool(re.search(r"(?:^|;)\s*p\s*=", value))
 
 
 _PURPOSES = {

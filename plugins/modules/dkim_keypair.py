@@ -254,7 +254,7 @@ def _public_file(
     if not module.check_mode:
         if old and module.params["backup"]:
             result["public_backup_file"] = _dkim_key.keep_copy(path)
-        _dkim_key.place(path, key.public_pem(), lambda temporary: attributes.correct(temporary, mode="0644"), replace=True)
+        _dkim_key.place(path, key.public_pem(), lambda handle: attributes.give(handle, mode="0644"), replace=True)
 
 
 def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
@@ -275,7 +275,7 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     result = {"changed": step.action != "keep", "path": path}
     key = step.new or (step.old if step.action == "keep" else None)
     if not module.check_mode:
-        key, backup_file = _dkim_key.carry_out(step, attributes.correct, params["backup"])
+        key, backup_file = _dkim_key.carry_out(step, attributes.give, params["backup"])
         if backup_file:
             result["backup_file"] = backup_file
     facts = key.facts if key else None
@@ -316,7 +316,7 @@ def absent(module: AnsibleModule, path: str, public_path: str | None) -> dict:
         if not module.check_mode:
             if module.params["backup"]:
                 result[backup] = _dkim_key.keep_copy(name)
-            os.unlink(name)
+            _dkim_key.remove(name)
     return result
 
 

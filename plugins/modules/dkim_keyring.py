@@ -16,8 +16,13 @@ description:
     O(dkimproxy) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
   - The copy of an Ed25519 key in PEM is its seed, the form that every Rspamd signs with. Such a key in O(directory) is told by a warning.
   - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
-    newest modification time counts, and of equally old ones the greatest selector. So a O(default_selector) that is made of the
-    date names new keys only. A selector that is found this way is one label; one with dots must be given.
+    newest modification time counts, and of equally old ones the greatest selector. A selector that is found this way is one label; one
+    with dots must be given.
+  - The selector of a new key is O(default_selector), a hyphen, and the first eight digits of the key's SHA-256. So no two keys ever have
+    the same one, on whatever host and day they are made, and verifiers never take the record of one for that of the other
+    (RFC 6376 section 3.1).
+  - A key whose selector is given in O(domains) and that O(signing) says is in use must be there. If it is gone, a new one under the
+    same selector is refused.
   - All files are read before the first is written. One that is damaged, encrypted, or no key for DKIM is an error, and nothing
     is changed.
   - No key is ever removed or replaced. That of a domain that is not listed any more stays.
@@ -30,9 +35,12 @@ author:
   - The postmaster.mail developers (@postmaster-mail)
 options:
   directory:
-    description: Absolute path of the directory. It is made if it is missing; its parent must exist.
+    description:
+      - Absolute path of the directory. It is made if it is missing; its parent must exist, unless it is this default's.
+      - Nobody but root (or whoever runs this) may be able to change the directories above it. Below the directory of a service,
+        that service could put another directory in its place, which this module would then give away.
     type: path
-    default: /var/lib/rspamd/dkim
+    default: /var/lib/postmaster-mail/dkim
   directory_mode:
     description: Mode of the directory. Owner and group are those of the keys.
     type: raw
@@ -49,7 +57,8 @@ options:
     type: dict
     required: true
   default_selector:
-    description: Selector of a new key if its domain says none.
+    description:
+      - How the selector of a new key begins if its domain says none, such as V(s20261122) for V(s20261122-0a1b2c3d).
     type: str
     required: true
   algorithm:
@@ -67,6 +76,15 @@ options:
     type: list
     elements: str
     default: []
+  former:
+    description:
+      - Absolute paths of directories where an earlier release of this collection had the keys, with names as in O(file_pattern). Of a
+        domain that has no key in O(directory), all keys there are copied. The originals are left alone.
+      - Such a directory may be one of a service. Links in it are not followed.
+    type: list
+    elements: path
+    default: []
+    version_added: 0.1.0
   dkimproxy:
     description:
       - Absolute paths where dkimproxy's configuration for signing (C(dkimproxy_out.conf)) may be. A key that it signs with is one more
@@ -78,7 +96,7 @@ options:
   signing:
     description:
       - A JSON file in which the signer's configuration says which keys sign, domain to a list of dictionaries with C(selector).
-      - It only tells RV(keys.in_use); where it does not exist, no key signs yet.
+      - It tells RV(keys.in_use); where it does not exist, no key signs yet.
     type: path
   owner:
     description: Owner of directory and keys.
@@ -102,7 +120,6 @@ notes:
 EXAMPLES = r"""
 - name: Keys | One DKIM key per domain
   postmaster.mail.dkim_keyring:
-    directory: /var/lib/rspamd/dkim
     group: _rspamd
     default_selector: "s{{ now(utc=true, fmt='%Y%m%d') }}"
     domains:
@@ -124,17 +141,17 @@ keys:
   type: dict
   contains:
     selector:
-      description: Selector of the key.
+      description: Selector of the key. Null in check mode if it is made of a key that is yet to be made.
       type: str
-      sample: s20261122
+      sample: s20261122-0a1b2c3d
     selectors:
       description: Selectors of all keys of this domain in the directory, the one in use first.
       type: list
       elements: str
     path:
-      description: Path of the private key.
+      description: Path of the private key. Null as RV(keys.selector).
       type: str
-      sample: /var/lib/rspamd/dkim/example.org.s20261122.key
+      sample: /var/lib/postmaster-mail/dkim/example.org.s20261122-0a1b2c3d.key
     in_use:
       description: Whether O(signing) says that this key signs already.
       type: bool
@@ -156,9 +173,9 @@ keys:
       description: Path of the original if it was adopted in this run, else null.
       type: str
     name:
-      description: Name of the record, without a trailing dot.
+      description: Name of the record, without a trailing dot. Null as RV(keys.selector).
       type: str
-      sample: s20261122._domainkey.example.org
+      sample: s20261122-0a1b2c3d._domainkey.example.org
     type:
       description: Type of the record.
       type: str
@@ -201,9 +218,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names, _safe_files
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
+STATE = "/var/lib/postmaster-mail"
 ORIGINS = {"keep": "existing", "copy": "adopted", "create": "created"}
 
 
@@ -306,17 +324,41 @@ def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: st
     """Make sure that the directory exists with its attributes; return whether that changes anything."""
     mode = module.params["directory_mode"]
     if os.path.isdir(path):
-        return attributes.correct(path, mode=mode)
+        return attributes.correct(path, mode=mode, directory=True)
     if os.path.lexists(path):
         raise MailError(f"directory {path!r} is no directory")
     if not module.check_mode:
-        if not os.path.isdir(os.path.dirname(path)):
+        missing = [path]
+        # Our own, which no other task need have made yet.
+        while STATE in (missing[-1], os.path.dirname(missing[-1])) and not os.path.isdir(os.path.dirname(missing[-1])):
+            missing.append(os.path.dirname(missing[-1]))
+        if not os.path.isdir(os.path.dirname(missing[-1])):
             raise MailError(f"directory {path!r} is in a directory that does not exist")
-        # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(path, 0o700)
-        attributes.correct(path, mode=mode)
+        for one in reversed(missing):
+            with _safe_files.place(one, follow=False) as found:
+                # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(found.name, 0o700, dir_fd=found.folder)
+            if one != path:
+                os.chmod(one, 0o755)
+        _alone(path)
+        attributes.correct(path, mode=mode, directory=True)
     return True
+
+
+def _alone(path: str) -> None:
+    """See that nobody else can put something in the place of a directory.
+
+    :raises MailError: one of the directories above it belongs to somebody else
+    """
+    while not os.path.isdir(os.path.dirname(path)):
+        path = os.path.dirname(path)
+    with _safe_files.place(path, follow=False) as found:
+        if found.foreign:
+            raise MailError(
+                f"directory {path!r} is below {found.foreign!r}, which {found.foreign_user} can change: whoever that is could put another "
+                "directory in its place; keys belong below directories of root alone"
+            )
 
 
 def keyring(module: AnsibleModule) -> dict:
@@ -328,18 +370,30 @@ def keyring(module: AnsibleModule) -> dict:
             raise MailError(f"adopt {place!r} must be an absolute path")
     domains = _wanted(params)
     default_selector = _names.selector(params["default_selector"], "default_selector")
+    for former in params["former"]:
+        if not os.path.isabs(former):
+            raise MailError(f"former {former!r} must be an absolute path")
+    _alone(directory)
     in_use = _in_use(params["signing"])
     dkimproxy = _dkimproxy_signers(params["dkimproxy"])
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
-        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy)
+        members = _dkim_key.plan_keyring(
+            directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy, params["former"]
+        )
         for member in members:
             attributes.check_key(member.step.path)
+            if member.step.action == "create" and (member.domain, member.selector) in in_use:
+                raise MailError(
+                    f"domain {member.domain!r}: mail is signed with selector {member.selector!r}, as {params['signing']} says, but its key "
+                    f"{member.step.path!r} is gone, and a selector must not come back with another key (RFC 6376 section 3.1): restore the "
+                    "key, or name a selector that the domain has never had"
+                )
         return members
 
     def path_of(domain: str, selector: str) -> str:
-        return os.path.join(directory, params["file_pattern"].replace("{domain}", domain).replace("{selector}", selector))
+        return _dkim_key.key_path(directory, params["file_pattern"], domain, selector)
 
     changed = False
     if module.check_mode or not os.path.isdir(directory):
@@ -352,17 +406,22 @@ def keyring(module: AnsibleModule) -> dict:
             members = planned()
             changed = _directory(module, attributes, directory) or changed
         for member in members:
+            if not module.check_mode:
+                member = _dkim_key.named(member, directory, params["file_pattern"], default_selector)
+                for moved in member.moved:
+                    _dkim_key.clean(moved.path)
+                    _dkim_key.carry_out(moved, attributes.give)
             step = member.step
             facts = step.facts
             if not module.check_mode:
                 _dkim_key.clean(step.path)
-                key, _none = _dkim_key.carry_out(step, attributes.correct)
+                key, _none = _dkim_key.carry_out(step, attributes.give)
                 facts = key.facts
             if step.action == "keep":
                 changed = attributes.correct(step.path) or changed
             else:
                 changed = True
-                after[step.path] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
+                after[step.path or path_of(member.domain, f"{default_selector}-(digest)")] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
             if step.action == "copy":
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
             elif step.action == "keep" and _dkim_key.silent(facts):
@@ -379,7 +438,7 @@ def keyring(module: AnsibleModule) -> dict:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "directory": {"type": "path", "default": "/var/lib/rspamd/dkim"},
+            "directory": {"type": "path", "default": "/var/lib/postmaster-mail/dkim"},
             "directory_mode": {"type": "raw", "default": "0750"},
             "file_pattern": {"type": "str", "default": "{domain}.{selector}.key"},
             "domains": {"type": "dict", "required": True},
@@ -387,6 +446,7 @@ def main() -> None:
             "algorithm": {"type": "str", "choices": ["rsa", "ed25519"], "default": "rsa"},
             "bits": {"type": "int", "default": 2048},
             "adopt": {"type": "list", "elements": "str", "default": []},
+            "former": {"type": "list", "elements": "path", "default": []},
             "dkimproxy": {"type": "list", "elements": "str", "default": []},
             "signing": {"type": "path"},
             "owner": {"type": "str", "default": "root"},

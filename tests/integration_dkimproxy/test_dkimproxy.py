@@ -140,14 +140,14 @@ class Host:
 HOSTS = [
     Host(
         name="mail.dkimproxy.test", system="debian", shell="bash", selector="pubkey", key="/etc/dkimproxy/private/private.key",
-        public_key="/etc/dkimproxy/private/public.key", keyring="/var/lib/rspamd/dkim",
+        public_key="/etc/dkimproxy/private/public.key", keyring="/var/lib/postmaster-mail/dkim",
         rest=("systemctl is-active dkimproxy; systemctl is-enabled dkimproxy; true", "inactive disabled"),
         log="postqueue -p; journalctl -n 30 -u 'postfix*'", ip="ip",
         waits="postqueue -p | grep -q 'No route to host'", restart="systemctl restart postfix", flush="postqueue -f",
     ),
     Host(
         name="mail.openbsd-d.test", system="openbsd", shell="ksh", selector="obsd", key="/etc/ssl/dkim/private/private.key",
-        public_key="/etc/ssl/dkim/public.key", keyring="/var/rspamd/dkim",
+        public_key="/etc/ssl/dkim/public.key", keyring="/var/lib/postmaster-mail/dkim",
         rest=("for s in out in; do rcctl check dkimproxy_$s; done; rcctl ls on | grep dkimproxy; true",
               "dkimproxy_out(failed) dkimproxy_in(failed)"),
         log="smtpctl show queue; tail -30 /var/log/maillog", ip="/usr/lib/simulation/lib/ip",

@@ -318,7 +318,7 @@ def queued(mta: str) -> list[str]:
 
 def keys() -> tuple[str, str]:
     """What signs: the keys on the host, and what is published."""
-    published = on_host("cd /var/lib/rspamd/dkim; ls *.key; sha256sum *")
+    published = on_host("cd /var/lib/postmaster-mail/dkim; ls *.key; sha256sum *")
     selectors = re.findall(r"^switch\.test\.(.*)\.key$", published, re.MULTILINE)
     assert len(selectors) == 1
     with machine.inside_network():

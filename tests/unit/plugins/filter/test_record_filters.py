@@ -140,3 +140,34 @@ def test_a_key_of_openssl_to_record_and_tlsa(tmp_path):
     assert called("dkim_record", body) == "v=DKIM1; k=rsa; p=" + body
     assert called("tlsa", public).startswith("3 1 1 ")
     assert Path(key).read_text().splitlines()[1] not in called("tlsa", public)
+
+
+ONE = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+TWO = "v=DKIM1; k=ed25519; p=YKFjoZxg8QPEaTWTFJC1Rd6kCWUCRLkyTh+MT7bL0JI="
+REUSED = [
+    pytest.param(False, [TWO], True, id="another key"),
+    pytest.param(False, [ONE.replace("k=", "t=y; k="), TWO], True, id="another key beside our own"),
+    pytest.param(False, ["v=DKIM1; k=ed25519; p="], True, id="a key that was revoked"),
+    pytest.param(False, ["k=rsa2; p=AAAA"], True, id="a key of a kind that is not known here"),
+    pytest.param(False, [ONE.replace("k=", "t=y; k=")], False, id="our own key in other words"),
+    pytest.param(False, ["v=spf1 -all"], False, id="something else, as below a wildcard"),
+    pytest.param(False, [], False, id="nothing"),
+    pytest.param(True, [TWO], False, id="a key that signs already"),
+]
+
+
+@pytest.mark.parametrize(("in_use", "served", "reused"), REUSED)
+def test_a_selector_that_is_another_keys(in_use, served, reused):
+    key = {"selector": "mail", "path": "/keys/example.org.mail.key", "name": "mail._domainkey.example.org", "value": ONE, "in_use": in_use}
+    missing = [
+        {"name": "mail._domainkey.Example.org.", "type": "TXT", "values": [ONE], "remove": served},
+        {"name": "example.org", "type": "TXT", "values": [], "remove": [TWO]},
+    ]
+    others = {"example.net": {**key, "name": "mail._domainkey.example.net"}, "example.com": {**key, "name": None, "value": None}}
+    found = called("reused_selectors", {"example.org": key, **others}, missing)
+    assert found == [
+        "The DKIM key of example.org in /keys/example.org.mail.key has the selector 'mail', and public DNS serves another key at "
+        "mail._domainkey.example.org: verifiers may keep that for its TTL, and would fail every signature (RFC 6376 section 3.1). Name a "
+        "selector that the domain has never had in mail_domains['example.org'].dkim.selector, or restore the other key to that path; or "
+        "take its record out of DNS, and run again when its TTL is over."
+    ] * reused

@@ -134,7 +134,7 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"domains": {"example.org": {}, LONG: {"dkim": False}}},
          f"mail_domains[{LONG!r}].dmarc: name '_dmarc.{LONG}' is longer than 253 characters (RFC 1035 section 2.3.4)"),
         ({"domains": {"example.org": {}, LONG: {"dmarc": False}}},
-         f"mail_domains[{LONG!r}].dkim: selector 's20261128' and domain {LONG!r} make a name longer than 253 characters "
+         f"mail_domains[{LONG!r}].dkim: selector 's20261128-0a1b2c3d' and domain {LONG!r} make a name longer than 253 characters "
          "(RFC 1035 section 2.3.4)"),
         ({"domains": {"example.org": {"spf": {"terms": ["include:Example.org"]}}}}, "mail_domains['example.org'].spf: SPF record "
          "'v=spf1 include:Example.org ~all' leads back to example.org by 'include:Example.org' (RFC 7208 section 4.6.4)"),

@@ -10,7 +10,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
 from ansible_collections.postmaster.mail.plugins.module_utils._rspamd import dnsbls, module_files, plan, signing
 
-KEY = {"selector": "s1", "path": "/var/lib/rspamd/dkim/example.org.s1.key"}
+KEY = {"selector": "s1", "path": "/var/lib/postmaster-mail/dkim/example.org.s1.key"}
 
 
 def test_dnsbls():

@@ -7,7 +7,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import json
 import os
+import shutil
 import stat
 import subprocess
 from pathlib import Path
@@ -45,13 +48,22 @@ def listing(directory):
     return sorted(entry.name for entry in Path(directory).iterdir())
 
 
+def selector_of(path, beginning="s20261122"):
+    """The selector that a new key is to have, by openssl's word on the key."""
+    spki = openssl("pkey", "-in", str(path), "-pubout", "-outform", "DER")
+    return f"{beginning}-{hashlib.sha256(spki).hexdigest()[:8]}"
+
+
 def test_check_make_check_again(arguments, tmp_path):
     foreseen = run("dkim_keyring", arguments, check=True)
     assert foreseen["changed"] and listing(tmp_path) == []
-    assert foreseen["keys"]["example.org"]["value"] is None
+    assert {name: foreseen["keys"]["example.org"][name] for name in ("value", "selector", "selectors", "path", "name")} == {
+        "value": None, "selector": None, "selectors": [], "path": None, "name": None,
+    }
     first = run("dkim_keyring", arguments)
     assert first["changed"] and "warnings" not in first
-    assert listing(arguments["directory"]) == ["example.net.mail.key", "example.org.s20261122.key"]
+    selector = selector_of(first["keys"]["example.org"]["path"])
+    assert listing(arguments["directory"]) == ["example.net.mail.key", f"example.org.{selector}.key"]
     for name in listing(arguments["directory"]):
         found = (Path(arguments["directory"]) / name).stat()
         assert (stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid) == (0o640, 0, 1)
@@ -60,8 +72,8 @@ def test_check_make_check_again(arguments, tmp_path):
     keys = first["keys"]
     assert sorted(keys) == ["example.net", "example.org"]
     expected = {
-        "selector": "s20261122", "selectors": ["s20261122"], "origin": "created", "adopted_from": None,
-        "name": "s20261122._domainkey.example.org", "bits": 2048, "algorithm": "rsa",
+        "selector": selector, "selectors": [selector], "origin": "created", "adopted_from": None,
+        "name": f"{selector}._domainkey.example.org", "bits": 2048, "algorithm": "rsa",
     }
     assert {name: keys["example.org"][name] for name in expected} == expected
     assert keys["example.net"]["bits"] == 1024 and keys["example.net"]["path"] == arguments["directory"] + "/example.net.mail.key"
@@ -71,11 +83,53 @@ def test_check_make_check_again(arguments, tmp_path):
 
 
 def test_the_selector_of_a_key_outlives_the_date_and_the_domain_its_key(arguments):
-    before = run("dkim_keyring", arguments)["keys"]["example.org"]["value"]
+    made = run("dkim_keyring", arguments)["keys"]["example.org"]
+    before, selector = made["value"], made["selector"]
+    assert selector == selector_of(made["path"])
     after = run("dkim_keyring", {**arguments, "default_selector": "s20270101", "domains": {"example.org": None, "example.com": {}}})
-    assert after["keys"]["example.org"]["selector"] == "s20261122" and after["keys"]["example.org"]["value"] == before
-    assert after["keys"]["example.com"]["selector"] == "s20270101"
-    assert listing(arguments["directory"]) == ["example.com.s20270101.key", "example.net.mail.key", "example.org.s20261122.key"]
+    assert after["keys"]["example.org"]["selector"] == selector and after["keys"]["example.org"]["value"] == before
+    new = after["keys"]["example.com"]["selector"]
+    assert new == selector_of(after["keys"]["example.com"]["path"], "s20270101")
+    assert listing(arguments["directory"]) == [f"example.com.{new}.key", "example.net.mail.key", f"example.org.{selector}.key"]
+
+
+def test_no_two_keys_have_one_selector(arguments, tmp_path):
+    """Two hosts of a domain, or one that is built twice on a day: what one publishes stays true while the other publishes."""
+    names = {}
+    for number in range(4):
+        given = {**arguments, "directory": str(tmp_path / f"host{number}"), "domains": {"example.org": {"bits": 1024}}}
+        key = run("dkim_keyring", given)["keys"]["example.org"]
+        names[key["name"]] = key["value"]
+    assert len(names) == len(set(names.values())) == 4
+
+
+def test_the_selector_of_an_ed25519_key(arguments):
+    key = run("dkim_keyring", {**arguments, "domains": {"example.org": {"algorithm": "ed25519"}}})["keys"]["example.org"]
+    assert key["selector"] == f"s20261122-{key['fingerprint'][:8]}"
+
+
+def test_a_key_with_the_selector_of_a_day_keeps_it(arguments, key):
+    put(Path(arguments["directory"]) / "example.org.s20261122.key", key)
+    found = run("dkim_keyring", {**arguments, "domains": {"example.org": {}}})
+    assert found["keys"]["example.org"]["selector"] == "s20261122" and found["keys"]["example.org"]["origin"] == "existing"
+
+
+def test_a_selector_that_signs_does_not_come_back_with_another_key(arguments, tmp_path):
+    table = tmp_path / "signing.json"
+    table.write_text('{"example.net": [{"selector": "mail", "path": "/x"}], "example.org": [{"selector": "s20261122", "path": "/x"}]}')
+    given = {**arguments, "signing": str(table)}
+    for check in (True, False):
+        failed = run("dkim_keyring", given, check=check)
+        assert failed["msg"] == (
+            f"domain 'example.net': mail is signed with selector 'mail', as {table} says, but its key "
+            f"'{arguments['directory']}/example.net.mail.key' is gone, and a selector must not come back with another key (RFC 6376 section "
+            "3.1): restore the key, or name a selector that the domain has never had"
+        )
+    assert not os.path.exists(arguments["directory"])
+    # One that nobody named is no obstacle: the new key gets another.
+    keys = run("dkim_keyring", {**given, "domains": {"example.org": {}, "example.net": {"selector": "next"}}})["keys"]
+    assert {domain: found["in_use"] for domain, found in keys.items()} == {"example.org": False, "example.net": False}
+    assert keys["example.org"]["selector"] == selector_of(keys["example.org"]["path"])
 
 
 SELECTORS = [
@@ -85,7 +139,7 @@ SELECTORS = [
     pytest.param({"a": 50, "b": 10}, "a", "a", ["a"], id="one that is asked for"),
     pytest.param({"a": 50}, "x.y", "x.y", ["x.y"], id="one with a dot that is new"),
     pytest.param({"co": 50, "uk.a": 10}, None, "co", ["co"], id="a file of another domain that begins alike"),
-    pytest.param({"-a": 50, "b c": 10, "k_l": 1}, None, "s20261122", ["s20261122"], id="names that are no selectors"),
+    pytest.param({"-a": 50, "b c": 10, "k_l": 1}, None, None, None, id="names that are no selectors"),
 ]
 
 
@@ -94,6 +148,9 @@ def test_which_of_several_keys_counts(arguments, key, files, asked, selector, se
     for name, age in files.items():
         put(Path(arguments["directory"]) / f"example.org.{name}.key", key, age)
     found = run("dkim_keyring", {**arguments, "domains": {"example.org": {"selector": asked}}})["keys"]["example.org"]
+    if selector is None:
+        selector = selector_of(found["path"])
+        selectors = [selector]
     assert (found["selector"], found["selectors"]) == (selector, selectors)
 
 
@@ -193,6 +250,121 @@ def test_a_group_that_comes_later_is_no_error_in_check_mode(arguments):
     assert run("dkim_keyring", arguments)["msg"] == "group 'not-here-yet' does not exist on this host"
 
 
+SERVICE = 65534  # nobody's: a service account that owns a directory
+
+
+@pytest.fixture
+def service(tmp_path):
+    """A directory of a service's, as /var/lib/rspamd is, with keys of an earlier release below it."""
+    home = tmp_path / "rspamd"
+    home.mkdir()
+    os.chown(home, SERVICE, SERVICE)
+    return home
+
+
+root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has directories of a service's")
+
+
+@root
+@pytest.mark.parametrize("there", [False, True])
+def test_keys_below_the_directory_of_a_service_are_refused(arguments, service, there):
+    arguments["directory"] = str(service / "dkim")
+    if there:
+        (service / "dkim").mkdir()
+    before = sorted(service.rglob("*"))
+    for check in (True, False):
+        failed = run("dkim_keyring", arguments, check=check)
+        assert failed["msg"] == (
+            f"directory '{service}/dkim' is below '{service}', which nobody can change: whoever that is could put another directory in its "
+            "place; keys belong below directories of root alone"
+        )
+    assert sorted(service.rglob("*")) == before
+
+
+@root
+def test_a_link_of_a_service_gives_nothing_away(arguments, service, tmp_path):
+    """What was shown: the directory that the link leads to got the group and the mode of keys."""
+    other = tmp_path / "other"
+    other.mkdir(mode=0o700)
+    (service / "dkim").symlink_to(other)
+    failed = run("dkim_keyring", {**arguments, "directory": str(service / "dkim")})
+    assert failed["msg"] == (
+        f"directory '{service}/dkim': '{service}/dkim' is a symbolic link in a directory that nobody can change; it is not followed"
+    )
+    found = other.stat()
+    assert (stat.S_IMODE(found.st_mode), found.st_gid, listing(other)) == (0o700, os.getegid(), [])
+
+
+@root
+def test_all_keys_of_an_earlier_release_are_copied(arguments, service, key, tmp_path):
+    former = service / "dkim"
+    second = subprocess.run(["openssl", "genrsa", "1024"], capture_output=True, check=True).stdout
+    put(former / "example.org.s20261001.key", key, 100)
+    put(former / "example.org.old.key", second, 900)
+    put(former / "example.com.gone.key", second, 900)
+    table = tmp_path / "signing.json"
+    table.write_text('{"example.org": [{"selector": "old", "path": "/x", "since": "2026-11-01"}]}')
+    given = {**arguments, "former": [str(former)], "signing": str(table), "domains": {"example.org": {}}}
+    foreseen = run("dkim_keyring", given, check=True)
+    done = run("dkim_keyring", given)
+    found = done["keys"]["example.org"]
+    assert foreseen["keys"]["example.org"] == found
+    directory = arguments["directory"]
+    assert (found["selector"], found["origin"], found["path"]) == ("s20261001", "adopted", f"{directory}/example.org.s20261001.key")
+    # The one that signs until the other is published goes on.
+    [old] = found["others"]
+    assert (old["selector"], old["path"], old["in_use"], old["since"]) == ("old", f"{directory}/example.org.old.key", True, "2026-11-01")
+    assert {name: (Path(directory) / name).read_bytes() for name in listing(directory)} == {
+        "example.org.old.key": second, "example.org.s20261001.key": key,
+    }
+    for name in listing(directory):
+        info = (Path(directory) / name).stat()
+        assert (stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid) == (0o640, 0, 1)
+    again = run("dkim_keyring", given)
+    assert not again["changed"] and again["keys"]["example.org"]["selector"] == "s20261001"
+    # One that is in the inventory again finds its key, and what is gone from there makes no difference any more.
+    assert run("dkim_keyring", {**given, "domains": {"example.com": {}}})["keys"]["example.com"]["selector"] == "gone"
+    shutil.rmtree(former)
+    assert not run("dkim_keyring", given)["changed"]
+
+
+@root
+@pytest.mark.parametrize("kind", ["link", "hard link", "link to the directory"])
+@pytest.mark.parametrize("option", ["former", "adopt"])
+def test_a_key_of_somebody_else_is_not_taken_by_a_link(arguments, service, key, tmp_path, kind, option):
+    """A service account puts another key of this host's in the place of its own: it would get to read it."""
+    secret = tmp_path / "private/tls.key"
+    put(secret, key)
+    former = service / "dkim"
+    if kind == "link to the directory":
+        put(tmp_path / "private/example.org.s1.key", key)
+        former.symlink_to(tmp_path / "private")
+    else:
+        former.mkdir()
+        os.chown(former, SERVICE, SERVICE)
+        (former / "example.org.s1.key").symlink_to(secret) if kind == "link" else os.link(secret, former / "example.org.s1.key")
+    value = str(former) if option == "former" else str(former / "{domain}.{selector}.key")
+    for check in (True, False):
+        failed = run("dkim_keyring", {**arguments, "domains": {"example.org": {}}, option: [value]}, check=check)
+        assert failed["failed"] and failed["msg"].startswith(f"domain 'example.org': path '{former}/example.org.s1.key'"), failed["msg"]
+    assert not os.path.exists(arguments["directory"]) or listing(arguments["directory"]) == []
+
+
+@root
+def test_a_link_of_root_to_an_earlier_key_is_followed(arguments, key, tmp_path):
+    put(tmp_path / "private/tls.key", key)
+    (tmp_path / "old/example.org").mkdir(parents=True)
+    (tmp_path / "old/example.org/s1.private").symlink_to("../../private/tls.key")
+    found = run("dkim_keyring", {**arguments, "domains": {"example.org": {}}})["keys"]["example.org"]
+    assert (found["selector"], found["origin"]) == ("s1", "adopted")
+
+
+def test_a_selector_that_would_be_too_long(arguments):
+    failed = run("dkim_keyring", {**arguments, "default_selector": "s" * 60})
+    assert failed["failed"] and "'" + "s" * 60 + "-00000000'" in failed["msg"]
+    assert not os.path.exists(arguments["directory"])
+
+
 REFUSED = [
     ({"domains": {"example.org": {}, "EXAMPLE.org": {}}}, "domains: example.org is listed twice, the second time as 'EXAMPLE.org'"),
     ({"domains": {"example.org": {"size": 1}}}, "domains: example.org: unknown 'size'; known are enabled, selector, algorithm, bits"),
@@ -225,13 +397,17 @@ def test_parallel_runs_agree(arguments):
     assert [result.get("msg") for result in results] == [None] * 4
     assert len({str(sorted((domain, found["value"]) for domain, found in result["keys"].items())) for result in results}) == 1
     assert sum(found["origin"] == "created" for result in results for found in result["keys"].values()) == 4
-    assert listing(arguments["directory"]) == [f"d{number}.example.s20261122.key" for number in range(4)]
+    keys = results[0]["keys"]
+    assert listing(arguments["directory"]) == [f"d{number}.example.{keys[f'd{number}.example']['selector']}.key" for number in range(4)]
 
 
 def test_it_says_which_keys_sign_already(arguments, tmp_path):
-    assert run("dkim_keyring", arguments)["keys"]["example.org"]["in_use"] is False
+    made = run("dkim_keyring", arguments)["keys"]["example.org"]
+    assert made["in_use"] is False
     table = tmp_path / "signing.json"
-    table.write_text('{"example.org": [{"selector": "s20261122", "path": "/x"}], "example.net": [{"selector": "old", "path": "/y"}]}')
+    table.write_text(
+        json.dumps({"example.org": [{"selector": made["selector"], "path": "/x"}], "example.net": [{"selector": "old", "path": "/y"}]})
+    )
     keys = run("dkim_keyring", {**arguments, "signing": str(table)})["keys"]
     assert {domain: found["in_use"] for domain, found in keys.items()} == {"example.org": True, "example.net": False}
 
