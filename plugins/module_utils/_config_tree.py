@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
-from ansible_collections.postmaster.mail.plugins.module_utils import _secret_text
+from ansible_collections.postmaster.mail.plugins.module_utils import _safe_files, _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 LOCK_SECONDS = 300.0
@@ -194,6 +194,15 @@ def give(target: int | str, path: str, mode: int, uid: int, gid: int) -> None:
         except PermissionError as exc:
             raise MailError(f"cannot give {path} to user {uid} and group {gid}: not permitted to this user") from exc
     os.chmod(target, mode)
+
+
+def give_directory(path: str, mode: int, uid: int, gid: int) -> None:
+    """Set owner, group and mode of a live directory; a link that whoever owns the one above has put in its place is an error."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        give(handle, path, mode, uid, gid)
+    finally:
+        os.close(handle)
 
 
 def copy_exact(source: str, target: str) -> None:
@@ -396,9 +405,19 @@ class _Planner:
         dest = self.tree.dest
         if not os.path.isabs(dest):
             raise MailError(f"dest {dest!r} must be an absolute path")
-        root = os.path.realpath(dest)
+        try:
+            root = _safe_files.resolved(dest)
+        except MailError as exc:
+            raise MailError(f"dest {exc}") from None
         if os.path.lexists(root) and not os.path.isdir(root):
             raise MailError(f"dest {dest!r} is not a directory")
+        # The stage is made there, and whoever can change the directory could put another one in its place.
+        with contextlib.suppress(FileNotFoundError), _safe_files.place(os.path.join(root, "x") if os.path.isdir(root) else root) as found:
+            if found.foreign:
+                raise MailError(
+                    f"dest {dest!r} must be a directory that root alone can change, and {found.foreign_user} can change {found.foreign}: "
+                    "name one above it"
+                )
         if not self.check and not os.path.isdir(os.path.dirname(root)):
             raise MailError(f"dest {dest!r} cannot be made: the directory above it does not exist")
         return root
@@ -954,11 +973,11 @@ class Swap:
         elif step.op == "mkdir":
             with contextlib.suppress(FileExistsError):
                 os.mkdir(step.path, 0o700)
-            give(step.path, step.path, step.mode, step.uid, step.gid)
+            give_directory(step.path, step.mode, step.uid, step.gid)
         elif step.op == "rmdir":
             _rmdir(step.path)
         else:
-            give(step.path, step.path, step.mode, step.uid, step.gid)
+            give_directory(step.path, step.mode, step.uid, step.gid)
 
     def undo(self) -> None:
         """Take back every step that has been taken, the last one first.
@@ -988,9 +1007,9 @@ class Swap:
         elif step.op == "rmdir":
             with contextlib.suppress(FileExistsError):
                 os.mkdir(step.path, 0o700)
-                give(step.path, step.path, step.mode, step.uid, step.gid)
+                give_directory(step.path, step.mode, step.uid, step.gid)
         elif step.before is not None:
-            give(step.path, step.path, *step.before)
+            give_directory(step.path, *step.before)
 
     def save_edits(self) -> list[dict[str, Any]]:
         """Before a killed swap goes on: keep what somebody wrote into files that it has not replaced yet."""

@@ -27,6 +27,7 @@ from dataclasses import dataclass
 from typing import Any, Union
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _queue_files as files
+from ansible_collections.postmaster.mail.plugins.module_utils import _safe_files as safe
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: Queue files of Postfix with no microseconds in their names are ours: the rest of the name is the inode, as it must be.
@@ -83,16 +84,9 @@ def _run(argv: Sequence[str], data: bytes | None = None, owner: tuple[int, int] 
     return done.returncode, done.stdout, (done.stderr or done.stdout).decode("utf-8", "replace").strip()
 
 
-def _sync(folder: str) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def _write(path: str, content: bytes, uid: int, gid: int) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with safe.place(path, follow=False) as found:
+        handle = found.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     with os.fdopen(handle, "wb") as stream:
         stream.write(content)
         stream.flush()
@@ -100,10 +94,19 @@ def _write(path: str, content: bytes, uid: int, gid: int) -> None:
         os.fsync(handle)
 
 
-def _read(path: str) -> bytes:
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def _opened(path: str) -> tuple[bytes, os.stat_result]:
+    """Return what a file holds, and what is known of that very file.
+
+    :raises MailError: a link, or one of several names of a file, that whoever owns the queue may have placed
+    """
+    with safe.place(path, follow=False) as found:
+        handle = found.open()
     with os.fdopen(handle, "rb") as stream:
-        return stream.read()
+        return stream.read(), os.fstat(handle)
+
+
+def _read(path: str) -> bytes:
+    return _opened(path)[0]
 
 
 def _owner(folder: str) -> tuple[int, int]:
@@ -195,7 +198,7 @@ class Postfix:
                     if origin and os.lstat(path).st_mode & stat.S_IXUSR:
                         found.add(origin)
                     elif origin:
-                        os.unlink(path)
+                        safe.unlink(path)
         return found
 
     def take(self, message: files.Message, origin: str, delivery: Mapping[str, Any]) -> str:
@@ -205,20 +208,20 @@ class Postfix:
         data = files.write_postfix(message, origin, delivery)
         draft = os.path.join(folder, ".postmaster-mail")  # one name, so that what a killed run has left goes
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(draft)
+            safe.unlink(draft)
         _write(draft, data, uid, gid)
         name = f"00000{os.lstat(draft).st_ino:X}"
         path = os.path.join(folder, name)
         if os.path.lexists(path):
-            os.unlink(draft)
+            safe.unlink(draft)
             raise MailError(f"{path} exists already")
-        os.rename(draft, path)
+        safe.rename(draft, path)
         status, output, said = _run(["postcat", "-bhq", name])
         if status or output != message.content:
-            os.unlink(path)
+            safe.unlink(path)
             raise MailError(f"Postfix does not understand it: {said if status else 'it reads another text'}")
-        os.chmod(path, 0o700)
-        _sync(folder)
+        safe.give(path, uid, gid, 0o700)
+        safe.sync(folder)
         return name
 
     def begin(self) -> None:
@@ -254,9 +257,15 @@ class OpenSmtpd:
         offline = os.path.join(self.spool, "offline")
         for name in sorted(os.listdir(offline)) if os.path.isdir(offline) else ():
             path = os.path.join(offline, name)
-            info = os.lstat(path)
-            if stat.S_ISREG(info.st_mode) and info.st_size:
-                argv, content = files.read_offline(_read(path))
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            try:
+                data, info = _opened(path)
+            except MailError as exc:
+                yield Waiting(name, path, kept=str(exc))
+                continue
+            if info.st_size:
+                argv, content = files.read_offline(data)
                 yield Waiting(name, path, submitted=(argv, info.st_uid, info.st_gid, content), done=[path])
 
     def orphans(self) -> list[str]:
@@ -352,17 +361,17 @@ class OpenSmtpd:
             raise MailError("no number is free for it")
         draft = os.path.join(self.spool, "incoming", msgid)
         shutil.rmtree(draft, ignore_errors=True)
-        os.mkdir(draft, 0o700)
+        # Root's until it is whole: whoever owns the queue can put nothing into it.
+        safe.mkdir(draft, os.geteuid(), os.getegid())
         for name, content in {**envelopes, "message": message.content}.items():
             _write(os.path.join(draft, name), content, uid, gid)
-        _sync(draft)
-        os.chown(draft, uid, gid)
+        safe.sync(draft)
+        safe.give(draft, uid, gid)
         with contextlib.suppress(FileExistsError):
-            os.mkdir(bucket, 0o700)
-            os.chown(bucket, uid, gid)
-        os.rename(draft, there)
-        _sync(bucket)
-        _sync(self.queue)
+            safe.mkdir(bucket, uid, gid)
+        safe.rename(draft, there)
+        safe.sync(bucket)
+        safe.sync(self.queue)
         self._discover(msgid, there)
         return msgid
 
@@ -474,18 +483,18 @@ def _remove(paths: Sequence[str]) -> None:
     """Remove the files of a message that has been handed over, and its directory when nothing else waits in it."""
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+            safe.unlink(path)
     folder = os.path.dirname(paths[0])
     if not _remove_rest(folder):
-        _sync(folder)
+        safe.sync(folder)
 
 
 def _remove_rest(folder: str) -> bool:
     """Remove the directory of a message of OpenSMTPD's, if nobody waits for it any more; return whether that was so."""
     if not re.fullmatch(r"[0-9a-f]{8}", os.path.basename(folder)) or os.listdir(folder) != ["message"]:
         return False
-    os.unlink(os.path.join(folder, "message"))
-    os.rmdir(folder)
+    safe.unlink(os.path.join(folder, "message"))
+    safe.rmdir(folder)
     with contextlib.suppress(OSError):
-        os.rmdir(os.path.dirname(folder))
+        safe.rmdir(os.path.dirname(folder))
     return True

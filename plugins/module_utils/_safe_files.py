@@ -203,6 +203,53 @@ def write(path: str, data: bytes, prepare: Callable[[int], object] | None = None
         found.sync()
 
 
+def unlink(path: str) -> None:
+    """Remove a file or a link.
+
+    :raises OSError: there is none
+    """
+    with place(path, follow=False) as found:
+        os.unlink(found.name, dir_fd=found.folder)
+
+
+def rmdir(path: str) -> None:
+    """Remove an empty directory."""
+    with place(path, follow=False) as found:
+        os.rmdir(found.name, dir_fd=found.folder)
+
+
+def mkdir(path: str, uid: int, gid: int, mode: int = 0o700) -> None:
+    """Make a directory that is closed until it belongs to whom it should.
+
+    :raises FileExistsError: something is there
+    """
+    with place(path, follow=False) as found:
+        os.mkdir(found.name, 0o700, dir_fd=found.folder)
+    give(path, uid, gid, mode)
+
+
+def give(path: str, uid: int, gid: int, mode: int | None = None) -> None:
+    """Give what is there its owner, group and mode; a link is an error."""
+    with place(path, follow=False) as found:
+        handle = found.open()
+    try:
+        change(handle, uid, gid, mode)
+    finally:
+        os.close(handle)
+
+
+def rename(source: str, target: str) -> None:
+    """Move what is there, whatever else has been put in the place of the directories meanwhile."""
+    with place(source, follow=False) as left, place(target, follow=False) as right:
+        os.rename(left.name, right.name, src_dir_fd=left.folder, dst_dir_fd=right.folder)
+
+
+def sync(path: str) -> None:
+    """Make the names in a directory durable."""
+    with place(os.path.join(path, "."), follow=False) as found:
+        found.sync()
+
+
 def change(handle: int, uid: int | None, gid: int | None, mode: int | None, check: bool = False) -> bool:
     """Give what is open its owner, group and mode, None for as it is; return whether that changes (or would change) anything."""
     info = os.fstat(handle)

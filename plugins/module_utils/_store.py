@@ -16,16 +16,21 @@ import pathlib
 import pwd
 import shutil
 import socket
+import stat
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _safe_files as safe
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 # Minutes are for a store of gigabytes on a slow disk; ours takes a second.
 PATIENCE = 300.0
+# What is asked is answered in some kilobytes.
+ANSWER = 1 << 20
 
 
 @dataclass
@@ -88,9 +93,11 @@ class Client:
         """
         parts = [word.encode() for word in words]
         self.connection.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
-        line = self.stream.readline().rstrip(b"\r\n").decode("utf-8", "replace")
+        line = self.stream.readline(ANSWER).rstrip(b"\r\n").decode("utf-8", "replace")
         if line[:1] == "$":
-            size = int(line[1:])
+            size = int(line[1:]) if line[1:].lstrip("-").isdecimal() else ANSWER + 1
+            if size > ANSWER:
+                raise MailError(f"{' '.join(words)} was answered with {line[:40]!r}, more than {ANSWER} octets")
             return "" if size < 0 else self.stream.read(size + 2)[:-2].decode("utf-8", "replace")
         if line[:1] in ("+", ":"):
             return line[1:]
@@ -188,21 +195,39 @@ def write_plain(plan: Plan) -> tuple[int, int]:
 
 
 def copy(plan: Plan, uid: int, gid: int) -> pathlib.Path:
-    """Copy the source's files into the stage, on disk before anything relies on them."""
+    """Copy the source's files into the stage, on disk before anything relies on them.
+
+    Both directories belong to the accounts of the two servers: what is no regular file there, or has a second name, is not copied.
+    """
+    if plan.stage.is_symlink():
+        safe.unlink(str(plan.stage))
     shutil.rmtree(plan.stage, ignore_errors=True)
-    plan.stage.mkdir(mode=0o750)
     copied = plan.stage / plan.name
-    shutil.copytree(plan.kept, copied)
-    base = base_files((copied / f"{plan.name}.aof.manifest").read_text(encoding="utf-8"))
+    for folder in (plan.stage, copied):
+        safe.mkdir(str(folder), os.geteuid(), os.getegid())
+    for name in sorted(os.listdir(plan.kept)):
+        with safe.place(str(plan.kept / name), follow=False) as found:
+            try:
+                handle = found.open()
+            except OSError as exc:
+                raise MailError(f"{found.path} cannot be copied: {exc.strerror}") from exc
+        with os.fdopen(handle, "rb") as source, safe.place(str(copied / name), follow=False) as found:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                raise MailError(f"{plan.kept / name} is no regular file")
+            target = found.open(os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            with os.fdopen(target, "wb") as stream:
+                shutil.copyfileobj(source, stream)
+                stream.flush()
+                safe.change(target, uid, gid, stat.S_IMODE(info.st_mode) & 0o660)
+                os.fsync(target)
+    manifest = safe.read(str(copied / f"{plan.name}.aof.manifest"), follow=False) or b""
+    base = base_files(manifest.decode("utf-8", "replace"))
     if not base or not all(name.endswith(".base.aof") for name in base):
         raise MailError(f"{plan.kept} has no data as plain commands: its manifest names {', '.join(base) or 'no base file'}")
-    for path in (plan.stage, copied, *copied.iterdir()):
-        os.chown(path, uid, gid)
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for folder in (copied, plan.stage):
+        safe.sync(str(folder))
+        safe.give(str(folder), uid, gid, 0o750)
     return copied
 
 
@@ -213,7 +238,8 @@ def trial(plan: Plan, uid: int, gid: int) -> Iterator[Client]:
     argv = [plan.target.server, "--port", "0", "--unixsocket", path, "--dir", str(plan.stage), "--save", "", "--appendonly", "yes",
             "--appenddirname", plan.name, "--appendfilename", f"{plan.name}.aof", "--daemonize", "no", "--logfile", ""]  # fmt: skip
     options: dict[str, Any] = {"user": uid, "group": gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    with open(plan.stage / "log", "w+", encoding="utf-8") as log:
+    # Not in a directory of the target's, who could put a link in its place.
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         child = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=plan.stage, **options)
         try:
             def ready() -> bool:
@@ -256,14 +282,10 @@ def carry(plan: Plan) -> int:
             raise MailError(f"{plan.target.server} finds {kept} lasting keys in the copy of {plan.kept}, which has {forever}")
         final = pathlib.Path(plan.target.directory, plan.name)
         # Left by a call that was killed, or by a server that nobody has configured.
-        if final.exists():
+        if os.path.lexists(final):
             shutil.rmtree(final)
-        copied.rename(final)
-        handle = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        safe.rename(str(copied), str(final))
+        safe.sync(str(final.parent))
     except (MailError, OSError):
         for service in running:
             with contextlib.suppress(MailError):

@@ -49,6 +49,8 @@ options:
     description:
       - Required with O(state=present).
       - Directory that the tree mirrors. The directory above it must exist.
+      - Nobody but root, or whoever runs this, may be able to change it or one above it. For files in the directory of a service, name
+        the one above that, such as V(/etc).
     type: path
   owner:
     description:

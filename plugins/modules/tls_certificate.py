@@ -65,7 +65,7 @@ options:
     description: Group of both files.
     type: str
   mode:
-    description: Mode of the private key; the chain is always readable by all.
+    description: Mode of the private key, which must not be readable by all; the chain always is.
     type: str
     default: "0600"
 """
@@ -122,11 +122,13 @@ fingerprint:
   returned: success
 """
 
+import grp
 import os
+import pwd
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _names, _secret_text
+from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _config_tree_rules, _names, _safe_files, _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 
@@ -196,25 +198,35 @@ def describe(text, wanted):
     return f"names {', '.join(facts['names'])}\nnot after {facts['not_after']}\nsha256 {facts['fingerprint']}\n"
 
 
-def write(module, path, text, mode):
+def write(module, path, text, mode, numbers):
     """Put one file in place through a temporary one, with owner and mode before the name; return whether it changed."""
+    wanted = (*numbers, mode)
     changed = read(path) != text
     if changed and not module.check_mode:
-        temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.new")
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(text)
-        attributes(module, temporary, mode)
-        module.atomic_move(temporary, path, keep_dest_attrs=False)
-    if os.path.exists(path):
-        changed = attributes(module, path, mode) or changed
-    return changed
+        _safe_files.write(path, text, lambda handle: _safe_files.change(handle, *wanted))
+    try:
+        with _safe_files.place(path) as found:
+            handle = found.open()
+    except FileNotFoundError:
+        return changed
+    try:
+        return _safe_files.change(handle, *wanted, module.check_mode) or changed
+    finally:
+        os.close(handle)
 
 
-def attributes(module, path, mode):
-    changed = module.set_owner_if_different(path, module.params["owner"], False)
-    changed = module.set_group_if_different(path, module.params["group"], changed)
-    return module.set_mode_if_different(path, mode, changed)
+def owners(params, check):
+    """Return the numbers of owner and group; None for a name that in check mode is still to come."""
+    found = []
+    for option, lookup in (("owner", lambda name: pwd.getpwnam(name).pw_uid), ("group", lambda name: grp.getgrnam(name).gr_gid)):
+        value = params[option]
+        try:
+            found.append(None if value is None else int(value) if value.isdigit() else lookup(value))
+        except KeyError:
+            if not check:
+                raise MailError(f"{option} {value!r} does not exist on this host") from None
+            found.append(None)
+    return found
 
 
 def main():
@@ -243,6 +255,9 @@ def main():
     params = module.params
     try:
         wanted = [_names.domain_name(name, "names") for name in params["names"]]
+        numbers, mode = owners(params, module.check_mode), _config_tree_rules.octal_mode(params["mode"], "mode")
+        if mode & 0o007:
+            raise MailError(f"mode {params['mode']!r} would open the private key to everyone on this host")
         if os.path.realpath(params["key"]) == os.path.realpath(params["chain"]):
             raise MailError(f"key and chain {params['chain']!r} must be two files: everybody may read the chain")
         before = read(params["chain"])
@@ -260,8 +275,11 @@ def main():
     directory = os.path.dirname(params["key"])
     if not os.path.isdir(directory) and not module.check_mode:
         os.makedirs(directory, 0o755)
-    changed = write(module, params["key"], key, params["mode"])
-    changed = write(module, params["chain"], chain, "0644") or changed
+    try:
+        changed = write(module, params["key"], key, mode, numbers)
+        changed = write(module, params["chain"], chain, 0o644, numbers) or changed
+    except MailError as exc:
+        module.fail_json(msg=str(exc))
     module.exit_json(changed=changed, diff={"before": describe(before, wanted), "after": describe(chain, wanted)}, **result)
 
 

@@ -214,6 +214,43 @@ def test_no_private_key_where_everyone_can_read_it(host: Host, check: bool) -> N
         host.run({}, check=check)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="has a directory of a service's")
+@pytest.mark.parametrize("check", [True, False])
+def test_a_dest_that_a_service_can_change(host: Host, check: bool) -> None:
+    """It could put a link in the place of the stage."""
+    os.chown(host.dest, 65534, 65534)
+    for dest in (host.dest, host.dest / "svc"):
+        with pytest.raises(engine.MailError) as error:
+            host.run(dest=str(dest), check=check)
+        assert str(error.value) == (
+            f"dest '{dest}' must be a directory that root alone can change, and nobody can change {host.dest}: name one above it"
+        )
+    assert list(host.dest.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="has a directory of a service's")
+def test_a_directory_that_was_replaced_by_a_link_gives_nothing_away(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below a directory of a service's, such as /etc/valkey, between two steps of a swap."""
+    other = host.dest.parent / "other"
+    other.mkdir(mode=0o700)
+    service = host.dest / "valkey"
+    service.mkdir()
+    os.chown(service, 65534, 65534)
+    mkdir = os.mkdir
+
+    def replaced(path: Any, *arguments: Any, **named: Any) -> None:
+        mkdir(path, *arguments, **named)
+        if str(path) == str(service / "conf.d"):
+            os.rmdir(path)
+            os.symlink(other, path)
+
+    monkeypatch.setattr(os, "mkdir", replaced)
+    with pytest.raises(MailError):
+        host.run({"valkey/conf.d/a.conf": b"a\n"}, owner="12345", group="12345")
+    found = other.stat()
+    assert (found.st_mode & 0o7777, found.st_uid, list(other.iterdir())) == (0o700, 0, [])
+
+
 def test_a_secret_file_that_everyone_could_read(host: Host) -> None:
     with pytest.raises(engine.MailError) as error:
         host.run(secret=["svc/secret.inc"], modes={"svc/main.conf": "0600"})

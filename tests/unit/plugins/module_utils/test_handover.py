@@ -6,7 +6,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
+import os
 import stat
 import sys
 from pathlib import Path
@@ -136,7 +138,7 @@ def test_from_opensmtpd_to_postfix(host):
         assert found.attributes["handed_over_from"] == f"opensmtpd/{one['id']}"
 
 
-@pytest.mark.parametrize("moment", ["_remove", "_discover", "_sync"])
+@pytest.mark.parametrize("moment", ["_remove", "_discover", "sync", "mkdir", "give", "rename"])
 def test_killed_on_the_way_to_opensmtpd(host, monkeypatch, moment):
     host.in_postfix("deferred/A", "4jXRdeferred")
 
@@ -144,7 +146,8 @@ def test_killed_on_the_way_to_opensmtpd(host, monkeypatch, moment):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(handover.OpenSmtpd if moment == "_discover" else handover, moment, killed)
+        owner = handover.OpenSmtpd if moment == "_discover" else handover if moment == "_remove" else handover.safe
+        patch.setattr(owner, moment, killed)
         host.to_opensmtpd()
     assert host.left("postfix") == ["postfix/deferred/A/4jXRdeferred"]
     result = host.to_opensmtpd()
@@ -152,7 +155,7 @@ def test_killed_on_the_way_to_opensmtpd(host, monkeypatch, moment):
     assert len(host.left("smtpd/queue")) == 3 and host.left("smtpd/incoming") == []
 
 
-@pytest.mark.parametrize("moment", ["_remove", "_run", "chmod", "rename"])
+@pytest.mark.parametrize("moment", ["_remove", "_run", "give", "rename"])
 def test_killed_on_the_way_to_postfix(host, monkeypatch, moment):
     host.in_opensmtpd("0a0b0c0d")
 
@@ -161,12 +164,113 @@ def test_killed_on_the_way_to_postfix(host, monkeypatch, moment):
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(handover.os, "getpid", lambda: 1)  # the next run is another process
-        patch.setattr(handover.os if hasattr(handover.os, moment) else handover, moment, killed)
+        patch.setattr(handover if moment.startswith("_") else handover.safe, moment, killed)
         host.to_postfix()
     assert len(host.left("smtpd")) == 3
     result = host.to_postfix()
     assert len(result["carried"]) == 1 and host.left("smtpd") == []
     assert len(host.left("postfix")) == 1
+
+
+SERVICE = 65534  # whoever owns the queue of the tests below
+root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has directories of a service's")
+
+
+def given_away(*paths: Path) -> None:
+    for path in paths:
+        os.chown(path, SERVICE, SERVICE)
+
+
+def swapped(monkeypatch, function, folder: Path, target: Path) -> None:
+    """Before the first call of one of our functions, have the owner of the queue put a link in the place of a directory."""
+    called = getattr(handover, function) if hasattr(handover, function) else getattr(handover.safe, function)
+
+    def first(*arguments):
+        if not folder.is_symlink():
+            folder.rename(folder.with_name(folder.name + ".away"))
+            folder.symlink_to(target)
+        return called(*arguments)
+
+    monkeypatch.setattr(handover if hasattr(handover, function) else handover.safe, function, first)
+
+
+@root
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_a_file_of_somebody_else_is_not_handed_over_as_mail(host, kind):
+    secret = host.in_postfix("deferred/A", "4jXRsecret").rename(host.tmp / "secret")
+    given_away(host.tmp / "postfix/deferred", host.tmp / "postfix/deferred/A")
+    path = host.tmp / "postfix/deferred/A/4jXRplaced"
+    path.symlink_to(secret) if kind == "link" else os.link(secret, path)
+    result = host.to_opensmtpd()
+    assert result["carried"] == [] and secret.exists() and os.path.lexists(path)
+    assert [one["reason"] for one in result["kept"]] == ([] if kind == "link" else [
+        f"'{path}' is one of several names of a file, in a directory that nobody can change ({host.tmp}/postfix/deferred): it could be a "
+        "file of somebody else's"
+    ])
+
+
+@root
+@pytest.mark.parametrize("kind", ["link", "hard link"])
+def test_a_file_of_somebody_else_is_not_submitted(host, kind):
+    offline = host.tmp / "smtpd/offline"
+    given_away(offline)
+    secret = host.tmp / "secret"
+    secret.write_text("-i|me@example.org\nroot:secret\n")
+    (offline / "1.x").symlink_to(secret) if kind == "link" else os.link(secret, offline / "1.x")
+    result = host.to_postfix()
+    assert result["carried"] == [] and len(result["kept"]) == (kind == "hard link")
+    assert not host.log.with_suffix(".sendmail").exists()
+
+
+@root
+def test_nothing_is_removed_where_a_link_leads(host, monkeypatch):
+    """Between the reading of a message and its removal."""
+    host.in_postfix("deferred/A", "shadow")
+    given_away(host.tmp / "postfix/deferred", host.tmp / "postfix/deferred/A")
+    other = host.tmp / "etc"
+    other.mkdir()
+    (other / "shadow").write_text("root:x\n")
+    swapped(monkeypatch, "_remove", host.tmp / "postfix/deferred/A", other)
+    with pytest.raises(MailError, match="is a symbolic link in a directory that nobody can change; it is not followed"):
+        host.to_opensmtpd()
+    assert (other / "shadow").read_text() == "root:x\n"
+
+
+@root
+@pytest.mark.parametrize("moment", ["_write", "sync", "give", "rename"])
+def test_nothing_is_written_or_given_away_where_a_link_leads(host, monkeypatch, moment):
+    """Whoever owns smtpd's queue puts a link in the place of the directory of a message that is being made."""
+    host.in_postfix("deferred/A", "4jXRdeferred")
+    incoming = host.tmp / "smtpd/incoming"
+    given_away(incoming)
+    other = host.tmp / "cron.d"
+    other.mkdir(mode=0o755)
+    swapped(monkeypatch, moment, incoming / files.message_id("postfix/4jXRdeferred"), other)
+    with contextlib.suppress(MailError, OSError):
+        host.to_opensmtpd()
+    assert list(other.iterdir()) == [] and (other.stat().st_uid, stat.S_IMODE(other.stat().st_mode)) == (0, 0o755)
+    # Whoever moves a message of its own queue away loses that.
+    assert moment == "rename" or host.left("postfix") == ["postfix/deferred/A/4jXRdeferred"]
+
+
+@root
+def test_no_mode_is_given_to_what_a_link_leads_to(host, monkeypatch):
+    host.in_opensmtpd("0a0b0c0d")
+    incoming, other = host.tmp / "postfix/incoming", host.tmp / "passwd"
+    given_away(incoming)
+    other.write_text("root\n")
+    other.chmod(0o644)
+    give = handover.safe.give
+
+    def replaced(path, *arguments):
+        os.unlink(path)
+        os.symlink(other, path)
+        return give(path, *arguments)
+
+    monkeypatch.setattr(handover.safe, "give", replaced)
+    with pytest.raises(OSError):
+        host.to_postfix()
+    assert (other.stat().st_uid, stat.S_IMODE(other.stat().st_mode)) == (0, 0o644)
 
 
 def test_what_stays(host):

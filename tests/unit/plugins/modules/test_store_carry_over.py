@@ -144,6 +144,44 @@ def test_after_an_error_everything_runs_as_before(host, trouble):
     assert host.carry()["keys"] == 4
 
 
+root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has directories of a service's")
+
+
+@root
+@pytest.mark.parametrize("kind", ["link", "hard link", "FIFO"])
+def test_what_the_old_store_does_not_own_is_not_copied(host, kind):
+    """Its account puts a link into its own directory: the new one would get to read what only root may."""
+    secret = host.lab / "shadow"
+    secret.write_text("root:secret\n")
+    for path in (host.lab / "old", host.kept):
+        os.chown(path, 65534, 65534)
+    path = host.kept / "rspamd.aof.9.incr.aof"
+    {"link": lambda: path.symlink_to(secret), "hard link": lambda: os.link(secret, path), "FIFO": lambda: os.mkfifo(path)}[kind]()
+    failed = host.carry()
+    said = {
+        "link": f"{path} cannot be copied: Too many levels of symbolic links",
+        "hard link": f"'{path}' is one of several names of a file, in a directory that nobody can change ({host.lab}/old): it could be a file "
+                     "of somebody else's",
+        "FIFO": f"{path} is no regular file",
+    }[kind]
+    assert failed["msg"].startswith(said), failed["msg"]
+    assert host.running() == {"old@rspamd", "filter"} and list((host.lab / "new").iterdir()) == []
+
+
+@root
+@pytest.mark.parametrize("name", [".rspamd.carried", "rspamd"])
+def test_where_a_link_of_the_new_store_leads_nothing_changes(host, name):
+    other = host.lab / "etc"
+    other.mkdir(mode=0o700)
+    (other / "rspamd").mkdir()
+    os.chown(host.lab / "new", 65534, 65534)
+    (host.lab / "new" / name).symlink_to(other)
+    done = host.carry()
+    assert done.get("keys") == 4 or done["failed"]
+    assert [path.name for path in other.iterdir()] == ["rspamd"] and list((other / "rspamd").iterdir()) == []
+    assert (other.stat().st_uid, other.stat().st_mode & 0o777) == (0, 0o700)
+
+
 def test_a_new_server_that_cannot_start_is_an_error_with_its_words(host):
     failed = host.carry(target={**host.options["target"], "server": "false"})
     assert failed["msg"].startswith(f"false cannot read what old@rspamd has written to {host.kept}: ")

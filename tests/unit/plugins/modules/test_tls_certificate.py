@@ -197,6 +197,34 @@ def test_key_and_chain_are_two_files(module, options):
     assert failed["msg"] == f"key and chain '{options['key']}' must be two files: everybody may read the chain"
 
 
+def test_a_mode_that_opens_the_key_to_everyone(module, options):
+    assert module({**options, "mode": "0644"})["msg"] == "mode '0644' would open the private key to everyone on this host"
+    assert module({**options, "mode": "rw"})["msg"] == "mode 'rw' must be a quoted octal mode such as '0644'"
+    assert not os.path.exists(os.path.dirname(options["key"]))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has a directory of a service's")
+def test_a_link_of_a_service_gives_nothing_away(module, options, tmp_path):
+    module(options)
+    other = tmp_path / "shadow"
+    other.write_text("root:x\n")
+    other.chmod(0o600)
+    os.chown(os.path.dirname(options["key"]), 65534, 65534)
+    kept = pair(options)
+    for name, text in (("chain", kept[1]), ("key", kept[0])):
+        beside = os.path.join(os.path.dirname(options[name]), f".{os.path.basename(options[name])}.new")
+        os.symlink(other, beside)
+        pathlib.Path(options["chain"]).write_bytes(b"".join(kept[::-1]))
+        module(options)
+        pathlib.Path(options[name]).unlink()
+        os.symlink(other, options[name])
+        failed = module({**options, "mode": "0640"})
+        assert failed["failed"] is True
+        assert (other.read_text(), other.stat().st_mode & 0o777) == ("root:x\n", 0o600)
+        os.unlink(options[name])
+        pathlib.Path(options[name]).write_bytes(text)
+
+
 def test_several_private_keys(module, options, own, broken, tmp_path):
     source = tmp_path / "keys"
     source.write_bytes(b"".join(pathlib.Path(one["source_key"]).read_bytes() for one in (own, broken["other"])))
