@@ -274,6 +274,8 @@ class Stream:
         if self._socket is None:
             self._socket = socket.create_connection((self.server.address, self.server.port), timeout=self.timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # What nobody waits for does not prolong the wait.
+        until = time.monotonic() + self.timeout
         while waiting or flying:
             bulk = b""
             while waiting and len(flying) < window:
@@ -283,22 +285,28 @@ class Stream:
                 bulk += struct.pack("!H", len(wire)) + wire
             if bulk:
                 try:
+                    self._socket.settimeout(self.timeout)
                     self._socket.sendall(bulk)
                 except (BrokenPipeError, ConnectionResetError) as exc:
                     raise EOFError from exc
-            wire = self._read()
+            wire = self._read(until)
             at = flying.pop(wire[:2], None) if len(wire) >= 12 else None
             if at is not None:
                 replies[at] = wire
+                until = time.monotonic() + self.timeout
 
-    def _read(self) -> bytes:
+    def _read(self, until: float) -> bytes:
         while True:
             if len(self._buffer) >= 2:
                 size = struct.unpack("!H", self._buffer[:2])[0]
                 if len(self._buffer) >= 2 + size:
                     wire, self._buffer = self._buffer[2 : 2 + size], self._buffer[2 + size :]
                     return wire
+            rest = until - time.monotonic()
+            if rest <= 0:
+                raise socket.timeout
             try:
+                self._socket.settimeout(rest)
                 more = self._socket.recv(1 << 18)
             except ConnectionResetError as exc:
                 raise EOFError from exc

@@ -14,10 +14,14 @@ from urllib.parse import quote, urlsplit
 
 from ansible.module_utils.urls import open_url
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _bounded
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._mailman import BANS, MailingList, banned, changes, coerce3
 
 API = "3.1"
+
+# Far above all lists and bans of a host.
+ANSWER = 1 << 26
 
 # Mailman keeps a hash of it: it could not be compared, and would be shown.
 PASSWORD = "moderator_password"
@@ -84,11 +88,13 @@ class Mailman3:
                 headers={"Content-Type": "application/json"}, url_username=self._user, url_password=self._password,
                 force_basic_auth=True, timeout=self._timeout, use_proxy=False, follow_redirects="none",
             ) as answer:  # fmt: skip
-                body = answer.read()
+                body = answer.read(ANSWER + 1)
         except HTTPError as exc:
             raise MailError(f"Mailman refused {method} {path}: {_words(exc)}") from None
         except (URLError, OSError) as exc:
             raise MailError(f"Mailman's REST API does not answer at {self._base}: {getattr(exc, 'reason', exc)}") from None
+        if len(body) > ANSWER:
+            raise MailError(f"Mailman's REST API answered {method} {path} with more than {ANSWER} octets")
         try:
             return json.loads(body) if body else None
         except ValueError:
@@ -158,8 +164,8 @@ def _words(exc: HTTPError) -> str:
     if exc.code == 401:
         return "user or password is wrong (401)"
     try:
-        body = json.loads(exc.read())
+        body = json.loads(exc.read(ANSWER))
     except (ValueError, OSError):
         body = None
     said = body.get("description") or body.get("title") if isinstance(body, dict) else body
-    return f"{said or exc.reason} ({exc.code})"
+    return f"{_bounded.printable(str(said or exc.reason), 500)} ({exc.code})"

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import email.message
@@ -13,6 +14,8 @@ import email.policy
 import email.utils
 import html
 import imaplib
+import io
+import os
 import smtplib
 import socket
 import ssl
@@ -21,6 +24,11 @@ import uuid
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils._bounded import REPLY, Bounded, printable
+
+#: What IMAP answers to one command, a message of ours included.
+IMAP_ANSWER = 1 << 26
 #: The generic test for unsolicited bulk email: every filter gives it the highest score.
 GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 
@@ -65,6 +73,7 @@ class Server:
     nameservers: list[str] = dataclasses.field(default_factory=list)
     helo: str = ""
     foreign: str = "relay-test@iana.org"
+    #: Seconds for a connection and for each silence; an answer that goes on has three times as many.
     timeout: float = 20.0
 
     def __post_init__(self) -> None:
@@ -194,7 +203,35 @@ def find(session: imaplib.IMAP4, message_id: str, folder: str = "INBOX", within:
         time.sleep(0.3)  # IMAP without IDLE has no event to wait for
 
 
-class Imap(imaplib.IMAP4_SSL):
+class _BoundedImap(imaplib.IMAP4):
+    """IMAP whose answers are bounded."""
+
+    def open(self, host="", port=imaplib.IMAP4_PORT, timeout=None):  # type: ignore[override]
+        super().open(host, port, timeout)
+        self._octets = Bounded(self.sock, 3 * (timeout or 20.0), IMAP_ANSWER)
+        self._stream = io.BufferedReader(self._octets)
+
+    def read(self, size):
+        if size > IMAP_ANSWER:
+            raise self.abort(f"an answer of {size} octets is too long")
+        return self._stream.read(size)
+
+    def readline(self):
+        line = self._stream.readline(imaplib._MAXLINE + 1)
+        if len(line) > imaplib._MAXLINE:
+            raise self.abort(f"a line of more than {imaplib._MAXLINE} octets")
+        return line
+
+    def send(self, data):
+        self._octets.begin()
+        super().send(data)
+
+
+class PlainImap(_BoundedImap):
+    """IMAP without TLS."""
+
+
+class Imap(_BoundedImap, imaplib.IMAP4_SSL):
     """IMAP over TLS to an address, with the certificate checked for a name."""
 
     def __init__(
@@ -208,6 +245,10 @@ class Imap(imaplib.IMAP4_SSL):
     def _create_socket(self, timeout):  # type: ignore[override]
         plain = socket.create_connection((self.host, self.port), timeout, self._source)
         return self._tls.wrap_socket(plain, server_hostname=self._name)
+
+
+def _words(reply: bytes) -> str:
+    return reply.decode("utf-8", "replace").replace("\n", " ")
 
 
 class Smtp:
@@ -236,7 +277,7 @@ class Smtp:
 
     def command(self, line: str) -> tuple[int, str]:
         code, reply = self._smtp.docmd(line)
-        return code, reply.decode("utf-8", "replace").replace("\n", " ")
+        return code, _words(reply)
 
     def login(self, user: str, password: str) -> None:
         """Authenticate with PLAIN; where that has been done too often in this minute (450 of Postfix), in the next one.
@@ -252,8 +293,6 @@ class Smtp:
             raise Broken(f"authentication of {user} was refused: {code} {reply}")
 
     def authenticate(self, user: str, password: str) -> tuple[int, str]:
-        import base64
-
         return self.command("AUTH PLAIN " + base64.b64encode(f"\0{user}\0{password}".encode()).decode())
 
     def mail(self, sender: str, parameters: str = "") -> tuple[int, str]:
@@ -283,7 +322,7 @@ class Smtp:
             code, answer = self._smtp.data(content)
         except smtplib.SMTPDataError as exc:
             code, answer = exc.smtp_code, exc.smtp_error
-        return code, answer.decode("utf-8", "replace").replace("\n", " ")
+        return code, _words(answer)
 
     def raw(self, content: bytes) -> None:
         """Write octets as they are."""
@@ -291,7 +330,7 @@ class Smtp:
 
     def reply(self) -> tuple[int, str]:
         code, reply = self._smtp.getreply()
-        return code, reply.decode("utf-8", "replace").replace("\n", " ")
+        return code, _words(reply)
 
     def close(self) -> None:
         with contextlib.suppress(OSError, smtplib.SMTPException):
@@ -312,6 +351,13 @@ class _SmtpAt(smtplib.SMTP):
     def _get_socket(self, host, port, timeout):
         plain = super()._get_socket(host, port, timeout)
         return self._wrapped.wrap_socket(plain, server_hostname=self._name) if self._wrapped else plain
+
+    def getreply(self):
+        if self.file is None:
+            self._octets = Bounded(self.sock, 3 * self.timeout, REPLY)
+            self.file = io.BufferedReader(self._octets)
+        self._octets.begin()
+        return super().getreply()
 
     def wrap(self, context: ssl.SSLContext) -> None:
         self.sock = context.wrap_socket(self.sock, server_hostname=self._name)
@@ -375,11 +421,22 @@ class Book:
                     status, evidence = "cannot", f"{cannot[promise.name]} Tried: {evidence}"
                 elif status == "kept":
                     status, evidence = "broken", f"listed as impossible, but kept: {evidence}"
-            outcome = Outcome(promise.name, promise.text, status, str(evidence), time.monotonic() - start)
+            evidence = printable(_without_passwords(str(evidence), getattr(server, "accounts", ())))
+            outcome = Outcome(promise.name, promise.text, status, evidence, time.monotonic() - start)
             outcomes.append(outcome)
             if told:
                 told(outcome)
         return outcomes
+
+
+def _without_passwords(text: str, accounts: Iterable[tuple[str, str]]) -> str:
+    """Return what a server said without the passwords that it was told, which some repeat."""
+    for user, password in accounts:
+        if password:
+            encoded = base64.b64encode(f"\0{user}\0{password}".encode()).decode()
+            for secret in (encoded, base64.b64encode(password.encode()).decode(), password):
+                text = text.replace(secret, "********")
+    return text
 
 
 def summary(outcomes: Iterable[Outcome]) -> dict[str, int]:
@@ -415,3 +472,11 @@ def page(title: str, outcomes: list[Outcome]) -> str:
     )
     counts = ", ".join(f"{count} {status}" for status, count in summary(outcomes).items())
     return _PAGE.format(title=html.escape(title), counts=counts, rows=rows, when=time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()))
+
+
+def write_page(path: str, text: str) -> None:
+    """Write a report for whoever runs this alone, at once; a link in its place is replaced, never followed.
+
+    :raises MailError: a directory on the way is a link that somebody else may have placed
+    """
+    _safe_files.write(os.path.abspath(path), text.encode("utf-8"))

@@ -13,9 +13,10 @@ import secrets
 import socket
 import ssl
 
+from ansible_collections.postmaster.mail.plugins.module_utils._bounded import Lines
 from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
 from ansible_collections.postmaster.mail.plugins.module_utils._names import reverse_name
-from ansible_collections.postmaster.mail.plugins.module_utils._promise import GTUBE, Book, Broken, NotAsked, Server
+from ansible_collections.postmaster.mail.plugins.module_utils._promise import GTUBE, Book, Broken, NotAsked, PlainImap, Server
 
 book = Book()
 
@@ -42,14 +43,14 @@ def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -
     kind = TLS_PORTS[port]
     try:
         if kind:
-            stream = plain.makefile("rwb")
+            lines = Lines(plain, 3 * server.timeout)
 
             def say(line: str, end: str) -> None:
                 if line:
-                    stream.write(line.encode() + b"\r\n")
-                    stream.flush()
+                    plain.sendall(line.encode() + b"\r\n")
+                lines.begin()
                 while True:
-                    got = stream.readline().decode("utf-8", "replace")
+                    got = lines.line().decode("utf-8", "replace")
                     if not got:
                         raise Broken(f"port {port} of {address} closed the connection before TLS")
                     if re.match(end, got):
@@ -65,6 +66,20 @@ def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -
     except BaseException:
         plain.close()
         raise
+
+
+def sieve_capabilities(server: Server, connection: socket.socket, when: str) -> str:
+    """Return what ManageSieve says it can do, up to its OK (RFC 5804 section 1.7).
+
+    :raises Broken: the connection ended before that
+    """
+    lines, said = Lines(connection, 3 * server.timeout), ""
+    while not re.search(r"(?m)^OK", said):
+        got = lines.line()
+        if not got:
+            raise Broken(f"port 4190 closed the connection {when}, before it said OK")
+        said += got.decode("utf-8", "replace")
+    return said
 
 
 @book.promise("reverse-dns")
@@ -88,8 +103,9 @@ def greeting(server: Server) -> str:
     """On every address the banner and the EHLO answer give the name that reverse DNS gives."""
     for _family, address in server.every_address():
         with server.smtp(address=address) as session:
-            name = session.banner[1].split()[0]
-            answer = session._smtp.ehlo_resp.decode().split()[0]
+            # Neither need have a word.
+            name = (session.banner[1].split() or [""])[0]
+            answer = ((session._smtp.ehlo_resp or b"").decode("utf-8", "replace").split() or [""])[0]
             if (name, answer) != (server.fqdn, server.fqdn):
                 raise Broken(f"{address} greets as {name} and answers EHLO as {answer}, not as {server.fqdn}")
     return f"220 {server.fqdn}"
@@ -194,7 +210,7 @@ def no_auth_in_the_clear(server: Server) -> str:
             raise Broken("port 587 offers AUTH before STARTTLS")
         evidence = refused(*session.authenticate("x@" + server.domains[0], "x"), "AUTH on port 587 before STARTTLS")
         refused(*session.mail(""), "MAIL on port 587 before STARTTLS")
-    session = imaplib.IMAP4(server.address(), 143, timeout=server.timeout)
+    session = PlainImap(server.address(), 143, timeout=server.timeout)
     try:
         if "LOGINDISABLED" not in session.capabilities:
             raise Broken(f"port 143 does not say LOGINDISABLED before TLS: {session.capabilities}")
@@ -204,12 +220,9 @@ def no_auth_in_the_clear(server: Server) -> str:
     finally:
         session.logout()
     with socket.create_connection((server.address(), 4190), timeout=server.timeout) as plain:
-        lines = b""
-        while not re.search(rb"(?m)^OK", lines):
-            lines += plain.recv(4096)
-        found = re.search(rb'"SASL" "([^"]*)"', lines)
+        found = re.search(r'"SASL" "([^"]*)"', sieve_capabilities(server, plain, "at its start"))
         if found and found[1]:
-            raise Broken(f"port 4190 offers SASL {found[1].decode()} before TLS")
+            raise Broken(f"port 4190 offers SASL {found[1]} before TLS")
     return evidence
 
 
@@ -490,13 +503,8 @@ def special_folders(server: Server) -> str:
 def managesieve(server: Server) -> str:
     """ManageSieve answers on 4190 and offers Sieve with fileinto and vacation (RFC 5804)."""
     with open_tls(server, server.address(), 4190, server.tls()) as tls:
-        lines = b""
-        while not re.search(rb"(?m)^OK", lines):
-            got = tls.recv(4096)
-            if not got:
-                raise Broken("port 4190 says nothing after STARTTLS")
-            lines += got
-    extensions = re.search(rb'"SIEVE" "([^"]*)"', lines)
-    if not extensions or not {"fileinto", "vacation"} <= set(extensions[1].decode().split()):
+        lines = sieve_capabilities(server, tls, "after STARTTLS")
+    extensions = re.search(r'"SIEVE" "([^"]*)"', lines)
+    if not extensions or not {"fileinto", "vacation"} <= set(extensions[1].split()):
         raise Broken(f"ManageSieve offers {lines!r}")
-    return extensions[1].decode()[:80]
+    return extensions[1][:80]

@@ -183,11 +183,15 @@ def judge(plan: Plan, answers: Answers, greetings: Mapping[str, Greeting]) -> li
 def check(
     name: str, subject: str, status: str, expected: str, found: str, advice: str = "", values: Iterable[str] = (), **more: Any
 ) -> dict[str, Any]:
-    """One check as the module returns it; one that passes needs no advice, and what others sent stays on one line."""
-    found = "".join(letter if letter.isprintable() else "?" for letter in found)
+    """One check as the module returns it; one that passes needs no advice, and what others sent stays on one line of some length."""
+
+    def shown(text: str) -> str:
+        return "".join(letter if letter.isprintable() else "?" for letter in text[:1000])
+
     return {
-        "check": name, "subject": subject, "address": "", "status": status, "expected": expected, "found": found,
-        "values": list(values), "advice": "" if status == "pass" else advice, **more,
+        "check": name, "subject": subject, "address": "", "status": status, "expected": expected, "found": shown(found),
+        "values": [shown(value) if isinstance(value, str) else value for value in values],
+        "advice": "" if status == "pass" else shown(advice), **more,
     }  # fmt: skip
 
 

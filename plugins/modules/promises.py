@@ -72,7 +72,9 @@ options:
     elements: str
     default: []
   report:
-    description: Where to write the report, an HTML page, beside the returned values.
+    description:
+      - Where to write the report, an HTML page for the user alone who runs this, beside the returned values.
+      - A link in that place is replaced and not followed.
     type: path
 """
 
@@ -180,8 +182,10 @@ def main():
         module.fail_json(msg=str(exc))
     outcomes = _promises.book.run(server, params["only"])
     if params["report"]:
-        with open(params["report"], "w", encoding="utf-8") as stream:
-            stream.write(_promise.page(f"The promises of {server.fqdn}", outcomes))
+        try:
+            _promise.write_page(params["report"], _promise.page(f"The promises of {server.fqdn}", outcomes))
+        except (MailError, OSError) as exc:
+            module.fail_json(msg=f"report {params['report']!r} cannot be written: {getattr(exc, 'strerror', None) or exc}")
     counts = {status.replace(" ", "_"): count for status, count in _promise.summary(outcomes).items()}
     module.exit_json(changed=False, promises=[dataclasses.asdict(outcome) for outcome in outcomes], summary=counts)
 

@@ -23,12 +23,13 @@ INTERNET = HERE.parent / "internet"
 sys.path.insert(0, str(INTERNET))
 
 from little import machine, services
-from little.plan import Inventory
+from little.plan import Inventory, ipv4
 
 pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
 
 HOST = "mail.roles.test"
-MACHINE = Inventory().host(HOST)
+INVENTORY = Inventory()
+MACHINE = INVENTORY.host(HOST)
 ROLES = sorted(path.parents[1].name for path in ROOT.glob("roles/*/defaults/main.yml"))
 #: What it takes to get mail and to read it.
 SERVER = ["certificate", "dovecot", "postfix"]
@@ -86,6 +87,45 @@ def test_check_mode_on_a_bare_host():
     # dns reports what to publish to nobody here.
     assert [name for name, counts in recap.items() if not counts["changed"]] == ["dns.roles.test"], output[-6000:]
     assert on_host(BARE) == ""
+
+
+OTHER_KEY = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+
+
+def update(line: str) -> None:
+    tsig = INVENTORY.variables["internet_tsig"]
+    lines = f"server {ipv4(2)}\nzone roles.test\n{line}\nsend\n"
+    done = outside("nsupdate", "-y", f"{tsig['algorithm']}:{tsig['name']}:{tsig['secret']}", text=lines)
+    assert done.returncode == 0, done.stderr
+
+
+def published(selector: str) -> str:
+    return "".join(re.findall(r'"([^"]*)"', outside("dig", "+short", f"@{ipv4(2)}", f"{selector}._domainkey.roles.test", "TXT").stdout))
+
+
+def test_a_selector_does_not_come_back_with_another_key(host):
+    """As on a host that was built again: what it published before is still in the caches of those who verify."""
+    tsig = INVENTORY.variables["internet_tsig"]
+    domains = {"roles.test": {"dkim": {"selector": "mail"}}}
+    publish = {"backend": "rfc2136", "server": ipv4(2), **{f"key_{what}": tsig[what] for what in ("name", "algorithm", "secret")}}
+    given = {"roles_alone": ["dkim", "dns"], "dkim_domains": domains, "dns_domains": domains, "dns_publish": publish, "dkim_group": "root"}
+    update(f'update add mail._domainkey.roles.test 10 TXT "{OTHER_KEY}"')
+    output, recap = play(HOST, **given)
+    assert recap[HOST]["failed"] == 1
+    assert (
+        "The DKIM key of roles.test in /var/lib/postmaster-mail/dkim/roles.test.mail.key has the selector 'mail', and public DNS serves "
+        "another key at mail._domainkey.roles.test"
+    ) in output
+    assert published("mail") == OTHER_KEY
+    # Nothing is published before it is seen.
+    assert outside("dig", "+short", f"@{ipv4(2)}", "roles.test", "MX").stdout == ""
+    # The ways out: another selector, or the record is taken out of DNS.
+    update("update delete mail._domainkey.roles.test TXT")
+    output, recap = play(HOST, **given)
+    assert recap[HOST]["failed"] == 0, output[-6000:]
+    assert published("mail").startswith("v=DKIM1; k=rsa; p=")
+    output, recap = play(HOST, **given)
+    assert (recap[HOST]["failed"], recap[HOST]["changed"]) == (0, 0), output[-6000:]
 
 
 @pytest.fixture(scope="module")

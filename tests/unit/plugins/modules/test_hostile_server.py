@@ -1,0 +1,274 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Servers that close early, never end, or send what a terminal would obey: every look ends, and shows text. On loopback only."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import stat
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _promise, _promises, _rdns, _smtp, _store
+from ansible_collections.postmaster.mail.plugins.module_utils._bounded import Bounded, Lines, TooMuch, printable
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._promise import Server
+
+ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe"
+
+
+@pytest.fixture(autouse=True)
+def end() -> Iterator[None]:
+    """What does not end is an error of its own."""
+
+    def over(*_ignored: object) -> None:
+        raise AssertionError("it does not end")
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(60)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def listen() -> Iterator[Callable[[Callable[[socket.socket], None]], int]]:
+    """Start a server that treats each connection by a function; return its port."""
+    sockets: list[socket.socket] = []
+
+    def start(treat: Callable[[socket.socket], None]) -> int:
+        listener = socket.create_server(("127.0.0.1", 0), backlog=50)
+        sockets.append(listener)
+
+        def one(connection: socket.socket) -> None:
+            with contextlib.suppress(OSError), connection:
+                sockets.append(connection)
+                treat(connection)
+
+        def serve() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    threading.Thread(target=one, args=(listener.accept()[0],), daemon=True).start()
+
+        threading.Thread(target=serve, daemon=True).start()
+        return listener.getsockname()[1]
+
+    yield start
+    for one in sockets:
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+def forever(octets: bytes, pause: float = 0.0) -> Callable[[socket.socket], None]:
+    waiting = threading.Event()
+
+    def treat(connection: socket.socket) -> None:
+        while True:
+            connection.sendall(octets)
+            if pause:
+                waiting.wait(pause)
+
+    return treat
+
+
+def says(first: bytes, then: Callable[[socket.socket], None] | None = None) -> Callable[[socket.socket], None]:
+    def treat(connection: socket.socket) -> None:
+        connection.sendall(first)
+        if then:
+            then(connection)
+
+    return treat
+
+
+def echo(connection: socket.socket) -> None:
+    """Speaks SMTP badly: says back what it hears, as an error."""
+    connection.sendall(b"220 mail.example.org\r\n")
+    for line in connection.makefile("rb"):
+        said = line.strip()
+        if said.startswith(b"EHLO"):
+            connection.sendall(b"250 mail.example.org\r\n")
+        else:
+            connection.sendall(b"500 5.5.2 unknown: " + said + b"\r\n")
+
+
+HOSTILE = {
+    "closes at once": lambda connection: None,
+    "closes within a line": says(b"220"),
+    "closes after a greeting": says(b"220 mail.example.org\r\n"),
+    "closes after IMAP's greeting": says(b"* OK [CAPABILITY IMAP4rev1] x\r\n"),
+    "closes within ManageSieve's capabilities": says(b'"IMPLEMENTATION" "x"\r\n"SIEVE" "fileinto"\r\n'),
+    "a line without end": forever(b"220 " + b"x" * 65536),
+    "a reply without end": forever(b"220-x\r\n" * 1000),
+    "IMAP's lines without end": says(b"* OK x\r\n", forever(b"* 1 EXISTS\r\n" * 1000)),
+    "a literal of IMAP's without end": says(b"* OK x\r\n", forever(b"* LIST {999999999999}\r\n" + b"x" * 65536)),
+    "ManageSieve's lines without end": forever(b'"SIEVE" "x"\r\n' * 1000),
+    "an octet now and then": forever(b"2", 0.02),
+    "a line now and then": forever(b"220-x\r\n", 0.02),
+    "nothing at all": forever(b"", 1),
+    "what a terminal obeys": says(f"220 {ESCAPES}\r\n".encode(), forever(f"550 {ESCAPES}\r\n".encode(), 0.05)),
+}
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_every_promise_ends(listen, monkeypatch, kind):
+    port = listen(HOSTILE[kind])
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda address, *more, **named: connect((address[0], port), *more, **named))
+    server = Server(
+        fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"], "ipv6": []}, domains=["example.org"],
+        accounts=[("me@example.org", "one-secret"), ("you@example.org", "two-secret")], nameservers=["127.0.0.1"], timeout=0.1,
+    )  # fmt: skip
+    for outcome in _promises.book.run(server):
+        # What refuses everything keeps what it is to refuse.
+        assert outcome.status != "kept" or outcome.name == "old-tls" or kind == "what a terminal obeys", outcome
+        assert outcome.evidence.isprintable() and len(outcome.evidence) <= 1000 + 10 * len(ESCAPES), outcome
+
+
+def test_a_password_that_the_server_repeats_is_in_no_report(listen, monkeypatch):
+    port = listen(echo)
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda address, *more, **named: connect((address[0], port), *more, **named))
+    book = _promise.Book()
+
+    @book.promise("login")
+    def login(server: Server) -> str:
+        """It lets users in."""
+        with server.smtp(587) as session:
+            session.login(*server.account())
+        return "in"
+
+    server = Server(fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"]}, domains=[], accounts=[("me@example.org", "top-secret")],
+                    timeout=5)  # fmt: skip
+    [outcome] = book.run(server)
+    assert outcome.status == "broken" and "unknown: AUTH PLAIN ********" in outcome.evidence
+    page = _promise.page("x", [outcome])
+    for secret in ("top-secret", base64.b64encode(b"\0me@example.org\0top-secret").decode()):
+        assert secret not in page
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+def test_the_look_at_a_greeting_ends(listen, kind):
+    greeting = asyncio.run(_smtp.greet("127.0.0.1", listen(HOSTILE[kind]), 1, 0.5))
+    check = _rdns.check("banner", "x", "fail", "y", f"{greeting.banner} {greeting.ehlo} {greeting.detail}", greeting.banner, [greeting.banner])
+    for text in (check["found"], check["advice"], *check["values"]):
+        assert text.isprintable() and len(text) <= 1000
+
+
+def stream_of(message: Callable[[bytes], bytes], count: int) -> Callable[[socket.socket], None]:
+    def treat(connection: socket.socket) -> None:
+        query = connection.recv(65535)[2:]
+        for _number in itertools.count() if count < 0 else range(count):
+            wire = message(query)
+            connection.sendall(struct.pack("!H", len(wire)) + wire)
+
+    return treat
+
+
+@pytest.mark.parametrize("kind", ["strays", "an octet now and then"])
+def test_a_name_server_that_never_ends(listen, kind):
+    stray = stream_of(lambda query: bytes([query[0] ^ 1]) + query[1:], -1)
+    port = listen(stray if kind == "strays" else forever(b"\xff", 0.02))
+    question = _dns_ask.Question(_dns_ask.Server("127.0.0.1", port), "example.org", "TXT")
+    _dns_ask.ask_tcp([question], timeout=0.3)
+    assert question.reply is None and "does not answer over TCP within 0.3 s" in str(question.error)
+
+
+@pytest.mark.parametrize("answer", [b"$99999999999\r\n", b"$x\r\n", b"+" + b"x" * (1 << 21)])
+def test_a_store_whose_answer_has_no_end(tmp_path, answer):
+    path = str(tmp_path / "socket")
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as connection:
+            connection.recv(100)
+            connection.sendall(answer)
+
+    threading.Thread(target=serve, daemon=True).start()
+    with listener, _store.Client(path, 5) as client:
+        try:
+            assert len(client.ask("PING")) <= _store.ANSWER
+        except MailError as exc:
+            assert "was answered with '$" in str(exc) and "more than 1048576 octets" in str(exc)
+
+
+def pair() -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair()
+
+
+def test_lines_end_where_the_connection_does():
+    near, far = pair()
+    with near:
+        far.sendall(b"one\r\ntwo")
+        far.close()
+        lines = Lines(near, 5)
+        assert [lines.line() for _count in range(4)] == [b"one\r\n", b"two", b"", b""]
+
+
+def test_bounds_count_anew_for_each_answer():
+    near, far = pair()
+    with near, far:
+        raw = Bounded(near, 5, 10)
+        for octets in (b"0123456789", b"abcdefghij"):
+            far.sendall(octets + b"x")
+            raw.begin()
+            assert bytes(raw.read(100)) in (octets, b"x" + octets[:9])
+        far.sendall(b"y" * 50)
+        raw.begin()
+        with pytest.raises(TooMuch, match="the answer is longer than 10 octets"):
+            while raw.read(100):
+                pass
+        near.settimeout(3)
+        assert near.gettimeout() == 3
+
+
+@pytest.mark.parametrize(("text", "shown"), [
+    ("250 mail.example.org ESMTP Grüße", "250 mail.example.org ESMTP Grüße"),
+    ("\x1b[31mred\x1b[0m", "\\x1b[31mred\\x1b[0m"),
+    ("one\r\ntwo\ttab\0", "one\\r\\ntwo\\ttab\\x00"),
+    ("\x9b2J\u202egnp\u2066", "\\x9b2J\\u202egnp\\u2066"),
+    ("\udce4", "\\udce4"),
+    ("x" * 5000, "x" * 999 + "…"),
+])  # fmt: skip
+def test_what_is_shown_of_a_text(text, shown):
+    assert printable(text) == shown
+
+
+def test_a_report_is_written_for_its_owner_and_through_no_link(tmp_path):
+    victim, report = tmp_path / "victim", tmp_path / "report.html"
+    victim.write_text("mine")
+    report.symlink_to(victim)
+    _promise.write_page(str(report), "<html>")
+    assert victim.read_text() == "mine" and report.read_text() == "<html>" and not report.is_symlink()
+    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "victim"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has links of another user's")
+@pytest.mark.parametrize("where", ["sticky", "foreign"])
+def test_a_report_behind_a_link_that_another_has_placed(tmp_path: Path, where):
+    folder, victim = tmp_path / "tmp", tmp_path / "victim"
+    folder.mkdir()
+    victim.mkdir()
+    folder.chmod(0o1777 if where == "sticky" else 0o755)
+    (folder / "reports").symlink_to(victim)
+    os.chown(folder / "reports", 65534, 65534, follow_symlinks=False)
+    if where == "foreign":
+        os.chown(folder, 65534, 65534)
+    with pytest.raises(MailError, match="is a symbolic link in a directory that (others|nobody) can change; it is not followed"):
+        _promise.write_page(str(folder / "reports/report.html"), "<html>")
+    assert list(victim.iterdir()) == []
