@@ -95,7 +95,9 @@ class ActionModule(ActionBase):
                 f"{self._variables.get('inventory_hostname')} has no global IPv6 address: its default route goes out from {link_local}. "
                 "Mail is sent over IPv4 alone; give the host an address, or set mail_addresses"
             )
-        for name in sorted(name for name in self._variables if name.startswith("mail_")):
+        # With a key of its own for the challenge, the role knows better than the shared variables what is possible.
+        elsewhere = {"mail_certificates"} if any("certificate_dns" in role.own for role in roles) else set()
+        for name in sorted(name for name in self._variables if name.startswith("mail_") and name not in elsewhere):
             try:
                 given[name.removeprefix("mail_")] = self._templar.template(self._variables[name])
             except AnsibleError as exc:

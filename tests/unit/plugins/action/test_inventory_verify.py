@@ -120,6 +120,20 @@ def test_the_variables_of_one_role_are_judged_together(site):
     assert rules(output) == ["rspamd_filter has no key 'dnsbl' (did you mean 'dnsbls'?); it knows reject, junk, greylist, dnsbls, trusted"]
 
 
+def test_a_key_of_its_own_for_the_challenge(site):
+    """Then acme-dns needs nothing of how the other records are published."""
+    own = {"backend": "rfc2136", "server": "192.0.2.53", "key_name": "acme-mail", "key_secret": "c2VjcmV0"}
+    status, output = site(one(mail_certificates={"method": "acme-dns"}, certificate_dns=own))
+    assert status == 0, output
+    _status, output = site(one(mail_certificates={"method": "acme-dns"}))
+    needs = "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' to answer the challenge (RFC 8555 section 8.4)"
+    assert rules(output) == [needs]
+    _status, output = site(one(mail_certificates={"method": "acme-dns"}, certificate_dns={"backend": "report"}))
+    assert rules(output) == [needs.replace("mail_dns", "certificate_dns")]
+    _status, output = site(one(mail_certificates={"metod": "acme-dns"}, certificate_dns=own))
+    assert len(rules(output)) == 1 and "mail_certificates has no key 'metod'" in rules(output)[0]
+
+
 @pytest.mark.parametrize(("address", "why"), [("10.0.0.5", "private, RFC 1918"), ("fd00::5", "unique local, RFC 4193")])
 def test_a_private_address_asks_for_the_public_one(site, address, why):
     _status, output = site(one(mail_addresses=address))
