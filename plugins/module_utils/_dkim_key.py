@@ -335,7 +335,9 @@ def _decided(path: str, key: PrivateKey | None, algorithm: str, bits: int, form:
         raise MailError(f"path {path!r}: {exc}") from None
 
 
-def plan(path: str | None, algorithm: str, bits: int, form: str | None = None, regenerate: str = "never", source: str | None = None) -> Step:
+def plan(
+    path: str | None, algorithm: str, bits: int, form: str | None = None, regenerate: str = "never", source: str | None = None
+) -> Step:
     """Look at a key file and decide what happens to it. Changes nothing.
 
     :param path: None for a new key whose name is made of its digest
@@ -521,7 +523,7 @@ class Member(NamedTuple):
     selectors: list[str]
     step: Step
     others: list[tuple[str, PrivateKey]]  # further keys of the domain, by their selectors, the newest first
-    moved: list[Step] = []  # copies of those of them that are still where an earlier release had them
+    moved: Sequence[Step] = ()  # copies of those of them that are still where an earlier release had them
 
 
 def key_path(directory: str, file_pattern: str, domain: str, selector: str) -> str:

@@ -101,7 +101,7 @@ def reused(keys: Mapping[str, Mapping[str, Any]], missing: list[Mapping[str, Any
     Verifiers keep the other one's record for its TTL, and would fail all that the new key signs (RFC 6376 section 3.1).
 
     :param keys: domain to key, as M(postmaster.mail.dkim_keyring) returns them
-    :param missing: what M(postmaster.mail.dns_records) returns by that name; C(remove) has the values that the name servers have beside ours
+    :param missing: what M(postmaster.mail.dns_records) returns by that name; C(remove) has what the name servers have beside ours
     """
     served: dict[str, list[Mapping[str, Any]]] = {}
     for record in missing:
@@ -116,9 +116,9 @@ def reused(keys: Mapping[str, Mapping[str, Any]], missing: list[Mapping[str, Any
         if any(_other_key(value, mine) for value in values):
             found.append(
                 f"The DKIM key of {domain} in {key['path']} has the selector {key['selector']!r}, and public DNS serves another key at "
-                f"{key['name']}: verifiers may keep that for its TTL, and would fail every signature (RFC 6376 section 3.1). Name a selector "
-                f"that the domain has never had in mail_domains[{domain!r}].dkim.selector, or restore the other key to that path; or take "
-                "its record out of DNS, and run again when its TTL is over."
+                f"{key['name']}: verifiers may keep that for its TTL, and would fail every signature (RFC 6376 section 3.1). "
+                f"Name a selector that the domain has never had in mail_domains[{domain!r}].dkim.selector, or restore the other key to "
+                "that path; or take its record out of DNS, and run again when its TTL is over."
             )
     return found
 

@@ -121,7 +121,7 @@ def place(path: str, follow: bool = True) -> Iterator[Place]:
                 found = None
             if found is not None and stat.S_ISLNK(found.st_mode) and (follow or not last):
                 # In a directory with the sticky bit anybody makes links.
-                if foreign or info.st_mode & stat.S_ISVTX and found.st_uid not in (0, os.geteuid()):
+                if foreign or (info.st_mode & stat.S_ISVTX and found.st_uid not in (0, os.geteuid())):
                     raise MailError(
                         f"{path!r}: {os.path.join(here, name)!r} is a symbolic link in a directory that {foreign_user or 'others'} can "
                         "change; it is not followed"
@@ -150,9 +150,8 @@ def resolved(path: str) -> str:
 
     :raises MailError: a link that somebody else may have placed
     """
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        with place(path) as found:
-            return found.path
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), place(path) as found:
+        return found.path
     head, tail = os.path.split(os.path.normpath(path))
     return os.path.join(resolved(head), tail) if tail else path
 

@@ -30,7 +30,9 @@ _STATEMENT = re.compile(r"(?i)(\bsecret[ \t]+)(\"[^\"\n]*\"|[^\s;]+)")
 #: The password in the authority of a URL (RFC 3986 section 3.2.1).
 _USERINFO = re.compile(r"(://[^\s/:@]*:)([^\s/@]+)(?=@)")
 #: Passwords by the marks of crypt(3), of Dovecot's schemes, and of rspamadm pw.
-_HASH = re.compile(r"(?:\{[A-Z0-9.-]{2,24}\})?\$(?:[0-9a-z]{1,10})\$[./A-Za-z0-9$=,+]{8,}|\{(?:PLAIN|CLEARTEXT|CRAM-MD5|SHA[0-9]*|SSHA[0-9]*)\}\S+")
+_HASH = re.compile(
+    r"(?:\{[A-Z0-9.-]{2,24}\})?\$[0-9a-z]{1,10}\$[./A-Za-z0-9$=,+]{8,}|\{(?:PLAIN|CLEARTEXT|CRAM-MD5|S?SHA[0-9]*)\}\S+"
+)  # fmt: skip
 
 
 def has_private_key(text: str | bytes) -> bool:

@@ -335,10 +335,9 @@ def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: st
         if not os.path.isdir(os.path.dirname(missing[-1])):
             raise MailError(f"directory {path!r} is in a directory that does not exist")
         for one in reversed(missing):
-            with _safe_files.place(one, follow=False) as found:
-                # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
-                with contextlib.suppress(FileExistsError):
-                    os.mkdir(found.name, 0o700, dir_fd=found.folder)
+            # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
+            with _safe_files.place(one, follow=False) as found, contextlib.suppress(FileExistsError):
+                os.mkdir(found.name, 0o700, dir_fd=found.folder)
             if one != path:
                 os.chmod(one, 0o755)
         _alone(path)
@@ -421,7 +420,8 @@ def keyring(module: AnsibleModule) -> dict:
                 changed = attributes.correct(step.path) or changed
             else:
                 changed = True
-                after[step.path or path_of(member.domain, f"{default_selector}-(digest)")] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
+                name = step.path or path_of(member.domain, f"{default_selector}-(digest)")
+                after[name] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
             if step.action == "copy":
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
             elif step.action == "keep" and _dkim_key.silent(facts):

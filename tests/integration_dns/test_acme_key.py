@@ -23,7 +23,8 @@ def primary(daemons, tmp_path):
     text = DOCS.read_text(encoding="utf-8")
     policy = re.search(r"update-policy \{.*?\n        \};", text, re.DOTALL)[0]
     policy = policy.replace("grant mail ", f"grant {servers.KEYS[0]} ").replace("grant acme-mail ", f"grant {servers.KEYS[1]} ")
-    named = servers.Named(tmp_path / "named", "127.0.0.1", servers.free_port(), {ZONE: (servers.zone_text(ZONE), f"type primary; {policy}")})
+    zones = {ZONE: (servers.zone_text(ZONE), f"type primary; {policy}")}
+    named = servers.Named(tmp_path / "named", "127.0.0.1", servers.free_port(), zones)
     named.start(ZONE)
     daemons.append(named)
     return named
@@ -45,6 +46,7 @@ def test_what_each_key_may_change(primary, record, acme):
     for key, allowed in ((servers.KEYS[1], acme), (servers.KEYS[0], True)):
         for what in (f"update add {record}", f"update delete {record}"):
             text = f"server {primary.address} {primary.port}\nzone {ZONE}\n{what}\nsend\n"
-            done = subprocess.run(["nsupdate", "-y", f"hmac-sha256:{key}:{SECRET}"], input=text, capture_output=True, text=True, check=False)
+            argv = ["nsupdate", "-y", f"hmac-sha256:{key}:{SECRET}"]
+            done = subprocess.run(argv, input=text, capture_output=True, text=True, check=False)
             assert (done.returncode == 0) is allowed, (key, what, done.stderr)
             assert allowed or "REFUSED" in done.stderr

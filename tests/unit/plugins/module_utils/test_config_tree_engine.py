@@ -173,9 +173,8 @@ def test_a_diff_does_not_show_what_others_have_written_for_themselves(host: Host
     # The copy that is kept is as open as the file was; what is ours is shown.
     assert (host.dest / "svc/main.conf.postmaster-orig").stat().st_mode & 0o7777 == mode
     (host.dest / "svc").chmod(0o755)
-    assert [(entry["before"], entry["after"]) for entry in host.run({"svc/main.conf": b"a = 3\n"}, prune=False, mode=0o600)["diff"]][0] == (
-        "a = 1\n", "a = 3\n",
-    )  # fmt: skip
+    entry = host.run({"svc/main.conf": b"a = 3\n"}, prune=False, mode=0o600)["diff"][0]
+    assert (entry["before"], entry["after"]) == ("a = 1\n", "a = 3\n")
     (host.dest / "svc").chmod(folder)
     assert "swordfish" not in repr(host.run({})["diff"])
     assert (host.dest / "svc/main.conf").read_text() == "swordfish\n"

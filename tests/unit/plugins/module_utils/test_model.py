@@ -109,8 +109,8 @@ def test_a_role_alone_passes_only_what_it_has():
          "mail_slow_destinations['a'].delay -1 must be a whole number from 0 to 3600"),
         ({"dns": {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "k"}},
          "mail_dns.key_secret is needed by mail_dns.backend 'rfc2136'"),
-        ({"certificates": {"ca": f"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n{PRIVATE}"}}, "mail_certificates.ca holds a "
-         "private key, and what is written from it can be read by everyone: take the key out of it"),
+        ({"certificates": {"ca": f"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n{PRIVATE}"}}, "mail_certificates.ca holds "
+         "a private key, and what is written from it can be read by everyone: take the key out of it"),
         ({"domains": {"example.org": {"txt": {"mail._domainkey": PRIVATE}}}}, "mail_domains['example.org'].txt['mail._domainkey'] holds a "
          "private key, and what is written from it can be read by everyone: take the key out of it"),
         ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "

@@ -27,7 +27,8 @@ SECRET = "Tr0ub4dor-hunter2"
 
 def arguments(folder: Path, **more: Any) -> dict[str, Any]:
     parcel = rules.pack({"svc/secret.inc": f"pw = {SECRET}\n".encode()}, diff=True)
-    base = {"id": "svc", "src": "etc", "dest": str(folder / "dest"), "state_dir": str(folder / "state"), "secret": ["svc"], "mode": "0600", "_tree": parcel}
+    base = {"id": "svc", "src": "etc", "dest": str(folder / "dest"), "state_dir": str(folder / "state"), "secret": ["svc"], "mode": "0600"}
+    base["_tree"] = parcel
     return {**base, **more}
 
 

@@ -122,8 +122,8 @@ def test_a_selector_that_signs_does_not_come_back_with_another_key(arguments, tm
         failed = run("dkim_keyring", given, check=check)
         assert failed["msg"] == (
             f"domain 'example.net': mail is signed with selector 'mail', as {table} says, but its key "
-            f"'{arguments['directory']}/example.net.mail.key' is gone, and a selector must not come back with another key (RFC 6376 section "
-            "3.1): restore the key, or name a selector that the domain has never had"
+            f"'{arguments['directory']}/example.net.mail.key' is gone, and a selector must not come back with another key (RFC 6376 "
+            "section 3.1): restore the key, or name a selector that the domain has never had"
         )
     assert not os.path.exists(arguments["directory"])
     # One that nobody named is no obstacle: the new key gets another.

@@ -162,7 +162,8 @@ def test_a_password_that_the_server_repeats_is_in_no_report(listen, monkeypatch)
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_the_look_at_a_greeting_ends(listen, kind):
     greeting = asyncio.run(_smtp.greet("127.0.0.1", listen(HOSTILE[kind]), 1, 0.5))
-    check = _rdns.check("banner", "x", "fail", "y", f"{greeting.banner} {greeting.ehlo} {greeting.detail}", greeting.banner, [greeting.banner])
+    said = f"{greeting.banner} {greeting.ehlo} {greeting.detail}"
+    check = _rdns.check("banner", "x", "fail", "y", said, greeting.banner, [greeting.banner])
     for text in (check["found"], check["advice"], *check["values"]):
         assert text.isprintable() and len(text) <= 1000
 
@@ -269,6 +270,6 @@ def test_a_report_behind_a_link_that_another_has_placed(tmp_path: Path, where):
     os.chown(folder / "reports", 65534, 65534, follow_symlinks=False)
     if where == "foreign":
         os.chown(folder, 65534, 65534)
-    with pytest.raises(MailError, match="is a symbolic link in a directory that (others|nobody) can change; it is not followed"):
+    with pytest.raises(MailError, match=r"is a symbolic link in a directory that (others|nobody) can change; it is not followed"):
         _promise.write_page(str(folder / "reports/report.html"), "<html>")
     assert list(victim.iterdir()) == []

@@ -160,8 +160,8 @@ def test_what_the_old_store_does_not_own_is_not_copied(host, kind):
     failed = host.carry()
     said = {
         "link": f"{path} cannot be copied: Too many levels of symbolic links",
-        "hard link": f"'{path}' is one of several names of a file, in a directory that nobody can change ({host.lab}/old): it could be a file "
-                     "of somebody else's",
+        "hard link": f"'{path}' is one of several names of a file, in a directory that nobody can change ({host.lab}/old): it could be a "
+                     "file of somebody else's",
         "FIFO": f"{path} is no regular file",
     }[kind]
     assert failed["msg"].startswith(said), failed["msg"]

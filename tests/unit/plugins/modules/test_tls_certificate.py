@@ -168,7 +168,7 @@ def test_key_and_certificates_in_one_file(module, options, own, authority, tmp_p
     key, chain = pair(options)
     assert b"PRIVATE" not in chain and chain == pathlib.Path(own["source_chain"]).read_bytes()
     assert b"CERTIFICATE" not in key and os.stat(options["key"]).st_mode & 0o777 == 0o600
-    # Only the chain given with a key in it: nothing but certificates is taken, and the key is not in a result or an argument that is logged.
+    # Only the chain given with a key in it: nothing but certificates is taken, and the key is in no result.
     only = module({**options, **own, "source_chain": source.read_text()})
     assert only["changed"] is True or order != "old form"
     assert b"PRIVATE" not in pair(options)[1]
