@@ -218,7 +218,8 @@ def no_auth_in_the_clear(server: Server) -> str:
             session.login("x@" + server.domains[0], "x")
             raise Broken("port 143 took a login before TLS")
     finally:
-        session.logout()
+        with contextlib.suppress(OSError, imaplib.IMAP4.error):
+            session.logout()
     with socket.create_connection((server.address(), 4190), timeout=server.timeout) as plain:
         found = re.search(r'"SASL" "([^"]*)"', sieve_capabilities(server, plain, "at its start"))
         if found and found[1]:

@@ -98,7 +98,7 @@ def echo(connection: socket.socket) -> None:
     connection.sendall(b"220 mail.example.org\r\n")
     for line in connection.makefile("rb"):
         said = line.strip()
-        if said.startswith(b"EHLO"):
+        if said.upper().startswith(b"EHLO"):
             connection.sendall(b"250 mail.example.org\r\n")
         else:
             connection.sendall(b"500 5.5.2 unknown: " + said + b"\r\n")
@@ -135,6 +135,56 @@ def test_every_promise_ends(listen, monkeypatch, kind):
         # What refuses everything keeps what it is to refuse.
         assert outcome.status != "kept" or outcome.name == "old-tls" or kind == "what a terminal obeys", outcome
         assert outcome.evidence.isprintable() and len(outcome.evidence) <= 1000 + 10 * len(ESCAPES), outcome
+
+
+def answers(greeting: bytes, replies: dict[bytes, bytes]) -> Callable[[socket.socket], None]:
+    """Speak a protocol of lines; an answer may hold {tag}, the first word of what is answered."""
+
+    def treat(connection: socket.socket) -> None:
+        connection.sendall(greeting)
+        for line in connection.makefile("rb"):
+            for word, reply in replies.items():
+                if word in line.upper():
+                    connection.sendall(reply.replace(b"{tag}", line.split()[0]))
+                    break
+
+    return treat
+
+
+GOOD = {
+    587: answers(b"220 mail.example.org\r\n", {b"EHLO": b"250 mail.example.org\r\n", b"AUTH": b"530 TLS\r\n", b"MAIL": b"530 TLS\r\n"}),
+    143: answers(b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] x\r\n", {
+        b"CAPABILITY": b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK done\r\n", b"LOGIN": b"{tag} NO no\r\n", b"LOGOUT": b"* BYE\r\n{tag} OK done\r\n",
+    }),
+    4190: says(b'"SASL" ""\r\nOK\r\n'),
+}  # fmt: skip
+#: What one of the ports does instead, and what is said of it.
+ODD = {
+    "nothing odd": (0, None, "530 TLS"),
+    "4190 closes at once": (4190, HOSTILE["closes at once"], "port 4190 closed the connection at its start, before it said OK"),
+    "4190 closes early": (
+        4190, HOSTILE["closes within ManageSieve's capabilities"], "port 4190 closed the connection at its start, before it said OK"),
+    "4190 never ends": (4190, HOSTILE["ManageSieve's lines without end"], "the answer is longer than 65536 octets"),
+    "4190 sends a long line": (4190, HOSTILE["a line without end"], "a line is longer than 8192 octets"),
+    "4190 sends a line now and then": (4190, HOSTILE["a line now and then"], "the answer has no end"),
+    "143 never ends": (143, HOSTILE["IMAP's lines without end"], "the answer"),
+    "143 sends an endless literal": (143, HOSTILE["a literal of IMAP's without end"], "of 999999999999 octets is too long"),
+    "143 sends a line now and then": (
+        143, says(b"* OK x\r\n", forever(b"* 1 EXISTS\r\n", 0.02)), "the answer has no end"),
+    "587 never ends": (587, HOSTILE["a reply without end"], "the answer is longer than 65536 octets"),
+    "587 sends a line now and then": (587, HOSTILE["a line now and then"], "the answer has no end"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_one_port_is_hostile(listen, monkeypatch, odd):
+    port, treat, said = ODD[odd]
+    there = {number: listen(treat if number == port else good) for number, good in GOOD.items()}
+    connect = socket.create_connection
+    monkeypatch.setattr(socket, "create_connection", lambda to, *more, **named: connect((to[0], there[to[1]]), *more, **named))
+    server = Server(fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"]}, domains=["example.org"], timeout=1)
+    [outcome] = _promises.book.run(server, ["no-auth-in-the-clear"])
+    assert said in outcome.evidence and outcome.status == ("broken" if port else "kept"), outcome
 
 
 def test_a_password_that_the_server_repeats_is_in_no_report(listen, monkeypatch):

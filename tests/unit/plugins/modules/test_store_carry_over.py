@@ -18,6 +18,9 @@ import time
 import pytest
 from dkim_runner import Runner
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _store
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+
 HERE = pathlib.Path(__file__).parent
 WORDS = ["one", "two", "three", "forgotten expires"]
 
@@ -180,6 +183,36 @@ def test_where_a_link_of_the_new_store_leads_nothing_changes(host, name):
     assert done.get("keys") == 4 or done["failed"]
     assert [path.name for path in other.iterdir()] == ["rspamd"] and list((other / "rspamd").iterdir()) == []
     assert (other.stat().st_uid, other.stat().st_mode & 0o777) == (0, 0o700)
+
+
+@root
+@pytest.mark.parametrize("moment", ["stage", "copy"])
+def test_a_link_that_comes_while_it_is_copied(tmp_path, monkeypatch, moment):
+    """The account of the new store puts it into its own directory."""
+    kept, new, other = tmp_path / "old/rspamd", tmp_path / "new", tmp_path / "etc"
+    for folder in (kept, new, other):
+        folder.mkdir(parents=True)
+    (kept / "rspamd.aof.1.base.aof").write_text("x\n")
+    (kept / "rspamd.aof.manifest").write_text("file rspamd.aof.1.base.aof seq 1 type b\n")
+    os.chown(new, 65534, 65534)
+    plan = _store.Plan("rspamd", _store.Source("old", "", str(tmp_path / "old")), _store.Target("new", "nobody", str(new), ""))
+    if moment == "stage":
+        monkeypatch.setattr(_store.shutil, "rmtree", lambda *_more, **_named: plan.stage.symlink_to(other))
+    else:
+        mkdir = _store.safe.mkdir
+
+        def swapped(path, *more):
+            mkdir(path, *more)
+            if path.endswith("/rspamd"):
+                plan.stage.rename(new / "away")
+                plan.stage.symlink_to(other)
+                (other / "rspamd").mkdir()
+
+        monkeypatch.setattr(_store.safe, "mkdir", swapped)
+    with pytest.raises((MailError, OSError)):
+        _store.copy(plan, 65534, 65534)
+    assert [str(path.relative_to(other)) for path in other.rglob("*")] == ["rspamd"] * (moment == "copy")
+    assert all(path.stat().st_uid == 0 for path in (other, *other.rglob("*")))
 
 
 def test_a_new_server_that_cannot_start_is_an_error_with_its_words(host):

@@ -204,25 +204,23 @@ def test_a_mode_that_opens_the_key_to_everyone(module, options):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: has a directory of a service's")
-def test_a_link_of_a_service_gives_nothing_away(module, options, tmp_path):
+def test_a_link_of_a_service_gives_nothing_away(module, options, own, tmp_path):
     module(options)
-    other = tmp_path / "shadow"
-    other.write_text("root:x\n")
-    other.chmod(0o600)
+    others = [tmp_path / "shadow", tmp_path / "gshadow"]
+    for other in others:
+        other.write_text("root:x\n")
+        other.chmod(0o600)
     os.chown(os.path.dirname(options["key"]), 65534, 65534)
-    kept = pair(options)
-    for name, text in (("chain", kept[1]), ("key", kept[0])):
-        beside = os.path.join(os.path.dirname(options[name]), f".{os.path.basename(options[name])}.new")
-        os.symlink(other, beside)
-        pathlib.Path(options["chain"]).write_bytes(b"".join(kept[::-1]))
-        module(options)
-        pathlib.Path(options[name]).unlink()
-        os.symlink(other, options[name])
-        failed = module({**options, "mode": "0640"})
-        assert failed["failed"] is True
-        assert (other.read_text(), other.stat().st_mode & 0o777) == ("root:x\n", 0o600)
-        os.unlink(options[name])
-        pathlib.Path(options[name]).write_bytes(text)
+    # In the place of the files, and of the names that they have on the way there.
+    for name, other in zip(("key", "chain"), others):
+        path = pathlib.Path(options[name])
+        path.unlink()
+        for link in (path, path.with_name(f".{path.name}.new"), path.with_name(f".{path.name}.{os.getpid()}.new")):
+            link.symlink_to(other)
+    assert "failed" not in module({**options, **own, "mode": "0640"})
+    assert {(other.read_text(), other.stat().st_mode & 0o777) for other in others} == {("root:x\n", 0o600)}
+    assert pair(options) == tuple(pathlib.Path(own[name]).read_bytes() for name in ("source_key", "source_chain"))
+    assert not any(pathlib.Path(options[name]).is_symlink() for name in ("key", "chain"))
 
 
 def test_several_private_keys(module, options, own, broken, tmp_path):
