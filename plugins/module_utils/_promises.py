@@ -73,13 +73,13 @@ def sieve_capabilities(server: Server, connection: socket.socket, when: str) -> 
 
     :raises Broken: the connection ended before that
     """
-    lines, said = Lines(connection, 3 * server.timeout), ""
-    while not re.search(r"(?m)^OK", said):
+    lines, said, got = Lines(connection, 3 * server.timeout), b"", b""
+    while not got.startswith(b"OK"):
         got = lines.line()
         if not got:
             raise Broken(f"port 4190 closed the connection {when}, before it said OK")
-        said += got.decode("utf-8", "replace")
-    return said
+        said += got
+    return said.decode("utf-8", "replace")
 
 
 @book.promise("reverse-dns")
