@@ -154,7 +154,9 @@ def answers(greeting: bytes, replies: dict[bytes, bytes]) -> Callable[[socket.so
 GOOD = {
     587: answers(b"220 mail.example.org\r\n", {b"EHLO": b"250 mail.example.org\r\n", b"AUTH": b"530 TLS\r\n", b"MAIL": b"530 TLS\r\n"}),
     143: answers(b"* OK [CAPABILITY IMAP4rev1 LOGINDISABLED] x\r\n", {
-        b"CAPABILITY": b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK done\r\n", b"LOGIN": b"{tag} NO no\r\n", b"LOGOUT": b"* BYE\r\n{tag} OK done\r\n",
+        b"CAPABILITY": b"* CAPABILITY IMAP4rev1 LOGINDISABLED\r\n{tag} OK done\r\n",
+        b"LOGIN": b"{tag} NO no\r\n",
+        b"LOGOUT": b"* BYE\r\n{tag} OK done\r\n",
     }),
     4190: says(b'"SASL" ""\r\nOK\r\n'),
 }  # fmt: skip
