@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 import ssl
+from collections.abc import Iterable
 
 from ansible_collections.postmaster.mail.plugins.module_utils._bounded import Lines
 from ansible_collections.postmaster.mail.plugins.module_utils._model import ROLE_NAMES
@@ -37,8 +38,8 @@ def accepted(code: int, reply: str, what: str) -> str:
     return f"{code} {reply}"
 
 
-def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
-    """Begin TLS on any of the ports and return the socket."""
+def before_tls(server: Server, address: str, port: int) -> socket.socket:
+    """Connect to any of the ports and return the socket, on which the next to be said is TLS."""
     plain = socket.create_connection((address, port), timeout=server.timeout)
     kind = TLS_PORTS[port]
     try:
@@ -62,6 +63,16 @@ def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -
             if kind == "smtp":
                 say(f"EHLO {server.helo or '[127.0.0.1]'}", "250 ")
             say("a STARTTLS" if kind == "imap" else "STARTTLS", {"smtp": "220 ", "imap": "a OK", "sieve": "OK"}[kind])
+        return plain
+    except BaseException:
+        plain.close()
+        raise
+
+
+def open_tls(server: Server, address: str, port: int, context: ssl.SSLContext) -> ssl.SSLSocket:
+    """Begin TLS on any of the ports and return the socket."""
+    plain = before_tls(server, address, port)
+    try:
         return context.wrap_socket(plain, server_hostname=server.fqdn)
     except BaseException:
         plain.close()
@@ -188,6 +199,44 @@ def old_tls(server: Server) -> str:
                 continue
             raise Broken(f"port {port} speaks {version.name}")
     return "refused on " + ", ".join(map(str, TLS_PORTS))
+
+
+def tls12(ciphers: Iterable[str]) -> ssl.SSLContext:
+    """Return a context that offers TLS 1.2 with these ciphers, the first one first, whatever they are worth; the certificate is not looked
+    at."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    context.set_ciphers(":".join([*ciphers, "@SECLEVEL=0"]))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def insufficient(cipher: str) -> bool:
+    """Tell whether NCSC's guidelines for TLS (2025, appendix B) call a cipher of TLS 1.2 insufficient: such as one without authentication,
+    encryption or forward secrecy, or with SHA-1."""
+    return not re.fullmatch(r"(EC)?DHE-\S*(GCM-SHA256|GCM-SHA384|CHACHA20-POLY1305|CCM|-SHA256|-SHA384)", cipher)
+
+
+@book.promise("weak-ciphers")
+def weak_ciphers(server: Server) -> str:
+    """No port takes a cipher that is anonymous, does not encrypt, has no forward secrecy or is otherwise insufficient (NCSC's guidelines
+    for TLS, as Internet.nl tests them), and of two that are sufficient the server chooses."""
+    everything = [cipher["name"] for cipher in tls12(["ALL", "COMPLEMENTOFALL"]).get_ciphers() if not cipher["name"].startswith("TLS_")]
+    wrong = tls12(filter(insufficient, everything))
+    preferred = [cipher["name"] for cipher in tls12(["ECDHE+AESGCM"]).get_ciphers() if not cipher["name"].startswith("TLS_")]
+    chosen = {}
+    for _family, address in server.every_address():
+        for port in TLS_PORTS:
+            with contextlib.suppress(ssl.SSLError, ConnectionError), open_tls(server, address, port, wrong) as tls:
+                raise Broken(f"port {port} of {address} takes {tls.cipher()[0]}")
+            for offered in (preferred, preferred[::-1]):
+                with open_tls(server, address, port, tls12(offered)) as tls:
+                    chosen.setdefault(port, set()).add(tls.cipher()[0])
+    if following := {port: sorted(found) for port, found in chosen.items() if len(found) > 1}:
+        raise Broken(f"the client's order decides: {following}")
+    taken = ", ".join(sorted(set.union(*chosen.values())))
+    return f"{len(everything)} ciphers offered on {', '.join(map(str, TLS_PORTS))}; chosen: {taken}"
 
 
 @book.promise("no-auth-on-25")

@@ -371,7 +371,7 @@ class Chapter:
     def forward(self) -> tuple[str, str, str]:
         """Let forwarded mail wait: some whose sender is rewritten already, a stranger's and a user's that are not.
 
-        smtpd rewrites a sender as it sends. Postfix does it before, and not while PostSRSd is away.
+        smtpd rewrites a sender as it sends. Postfix does it before, and not while the secret is away.
         """
         rewritten = ""
         if self.old == "postfix":
@@ -379,12 +379,13 @@ class Chapter:
             self.wait_queued(5)
             sender = on_host("postqueue -j | grep -o 'SRS0=[^\"]*'", check=False)
             assert sender.strip().endswith(f"={SECOND.partition('@')[0]}@{NAME}"), on_host("postqueue -p")
-            on_host("systemctl stop postsrsd")
+            on_host("mv /etc/postfix.srs.secret /etc/postfix.srs.away; postfix reload")
         before = len(queued(self.old))
         forwarded, own = forward(), submit([AWAY])
         self.wait_queued(before + 2)
         if self.old == "postfix":
-            on_host("until [ $(postqueue -j | grep -c '[.]srs[.]invalid.*451 ') = 2 ]; do sleep 0.3; done; systemctl start postsrsd")
+            on_host("until [ $(postqueue -j | grep -c '[.]srs[.]invalid.*451 ') = 2 ]; do sleep 0.3; done; "
+                    "mv /etc/postfix.srs.away /etc/postfix.srs.secret")
         return rewritten, forwarded, own
 
     def wait_queued(self, count: int) -> None:
@@ -531,15 +532,13 @@ def test_the_old_server_is_off_and_its_configuration_gone(chapter):
     enabled = on_host(f"systemctl is-enabled {chapter.old} 2>/dev/null", check=False).strip()
     assert enabled in ("", "disabled", "not-found", "masked")
     assert on_host(f"systemctl is-active {chapter.old}", check=False).strip() == "inactive"
-    # It rewrites the senders of what Postfix forwards, and of nobody else's.
-    state = ["disabled", "inactive"] if chapter.mta == "opensmtpd" else ["enabled", "active"]
-    assert on_host("systemctl is-enabled postsrsd; systemctl is-active postsrsd", check=False).split() == state
-    originals = {"/etc/default/postsrsd", "/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/smtpd.conf"}
+    originals = {"/etc/postfix/main.cf", "/etc/postfix/master.cf", "/etc/smtpd.conf"}
     left = on_host(f"ls -d {' '.join(chapter.files)} 2>/dev/null", check=False).split()
     assert set(left) <= originals
     for path in left:  # what the package had put there
         assert "Ansible managed" not in on_host(f"head -3 {path}")
-    assert on_host("ls /etc/smtpd.srs.conf 2>/dev/null", check=False) == ("/etc/smtpd.srs.conf\n" if chapter.mta == "opensmtpd" else "")
+    secret = {"opensmtpd": "/etc/smtpd.srs.conf", "postfix": "/etc/postfix.srs.secret"}[chapter.mta]
+    assert on_host("ls /etc/smtpd.srs.conf /etc/postfix.srs.secret 2>/dev/null", check=False) == f"{secret}\n"
     assert on_host(f"cat {chapter.edited}.postmaster-edited").endswith("# by hand\n")
     assert on_host(f"cat $(dirname {chapter.edited})/mine") == "mine\n"
 

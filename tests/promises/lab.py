@@ -16,7 +16,9 @@ import email.utils
 import fcntl
 import imaplib
 import itertools
+import json
 import os
+import pathlib
 import re
 import secrets
 import shlex
@@ -32,6 +34,7 @@ from typing import Any
 
 import dkim
 import imap as mailbox
+import scan
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _promises
 from ansible_collections.postmaster.mail.plugins.module_utils._promise import Book, Broken, Imap, NotAsked, Server, find
@@ -522,6 +525,33 @@ def slow_provider(lab: Lab) -> str:
     with unencrypted(lab):
         twice = [f"someone@{domain}" for domain in slow["domains"][:2] * 2 for _ in range(2)]
         return f"{encrypted}; without TLS {sent_slowly(lab, slow, twice, overtaken=False)}"
+
+
+@book.promise("tls-scan")
+def tls_scan(lab: Lab) -> str:
+    """testssl finds nothing of medium or higher severity about protocols, ciphers and renegotiation; in the slow tests about nothing else
+    either."""
+    return scan.verdict(lab, everything=bool(os.environ.get("POSTMASTER_MAIL_SLOW")))
+
+
+@book.promise("local-users")
+def local_users(lab: Lab) -> str:
+    """What services do for the MTA they do for no other user of the host: nobody else has Rspamd read a file or sign, takes the way of
+    forwarded mail past the filter, learns an address that bounces would come back by, or has mailboxes read."""
+    program = shlex.quote((pathlib.Path(__file__).parent / "stranger.py").read_text(encoding="utf-8"))
+
+    def tried(user: str, *directory: str) -> dict[str, Any]:
+        return json.loads(lab.run(f"{lab.commands['python']} -c {program} {shlex.join([user, lab.account()[0], *directory])}"))
+
+    # Whether the program sees what there is to be seen.
+    mta = tried(lab.commands["mta_user"], lab.commands["filter_directory"])
+    if not mta["granted"]:
+        raise Broken(f"the MTA itself is granted nothing in {lab.commands['filter_directory']}: {mta}")
+    other = tried("nobody")
+    if other["granted"]:
+        raise Broken(f"any user of the host: {other['granted']}")
+    alone = ", ".join(what for what, *_rest in mta["granted"])
+    return f"{len(other['reached'])} ports and sockets are open to any user and grant nothing; to the MTA alone: {alone}"
 
 
 @book.promise("own-mail-only")

@@ -29,10 +29,14 @@ MESSAGE = ["Received: from client.test", "\tby mail.example.org", "From: a@clien
 FILTER = load(PROGRAM)
 
 
-class Rspamd:
-    """Answers every message with what it was given, and keeps what it was asked."""
+class UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
 
-    def __init__(self):
+
+class Rspamd:
+    """Answers every message with what it was given, and keeps what it was asked: at a Unix socket, or else at a port."""
+
+    def __init__(self, path=""):
         self.status, self.verdict, self.asked = 200, {"action": "no action"}, []
         self.waits = lambda: None
         outer = self
@@ -50,8 +54,8 @@ class Rspamd:
             def log_message(self, *_args):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.address = f"127.0.0.1:{self.server.server_address[1]}"
+        self.server = UnixServer(path, Handler) if path else http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = path or f"127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
@@ -122,9 +126,9 @@ class Smtpd:
         return errors
 
 
-@pytest.fixture
-def rspamd():
-    found = Rspamd()
+@pytest.fixture(params=["socket", "port"])
+def rspamd(request, tmp_path):
+    found = Rspamd(str(tmp_path / "proxy.sock") if request.param == "socket" else "")
     yield found
     found.server.shutdown()
     found.server.server_close()
@@ -326,10 +330,11 @@ def test_no_verdict_defers(start, rspamd, status, verdict, why):
     assert smtpd.end() == f"message 6ba76466 is deferred: {why}\n"
 
 
-def test_with_rspamd_away_mail_is_deferred_but_that_of_this_host_waits_and_passes(start):
+@pytest.mark.parametrize("kind", ["socket", "port"])
+def test_with_rspamd_away_mail_is_deferred_but_that_of_this_host_waits_and_passes(start, kind, tmp_path):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        address = str(tmp_path / "proxy.sock") if kind == "socket" else f"127.0.0.1:{unused.getsockname()[1]}"
         smtpd = start("--rspamd", address, "--patience", "1")
         smtpd.connect()
         assert smtpd.message() == ([], "reject|451 4.7.1 Service unavailable - try again later")

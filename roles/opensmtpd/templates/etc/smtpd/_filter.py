@@ -334,12 +334,33 @@ def rewritten(content, result: dict):
 # --- Talking to others ---
 
 
-def ask_rspamd(url: str, session: Session, timeout: float) -> dict:
+class UnixConnection(http.client.HTTPConnection):
+    """HTTP through a Unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+
+def http_connection(where: str, timeout: float) -> http.client.HTTPConnection:
+    """Return a connection, not made yet, to the path of a Unix socket or to C(host:port)."""
+    if where.startswith("/"):
+        return UnixConnection(where, timeout)
+    host, _colon, port = where.rpartition(":")
+    return http.client.HTTPConnection(host, int(port), timeout=timeout)
+
+
+def ask_rspamd(where: str, session: Session, timeout: float) -> dict:
     """Return the verdict on a message.
 
+    :param where: the path of Rspamd's socket, or host:port
     :raises Deferred: there is none
     """
-    host, _colon, port = url.rpartition(":")
     # It may have been read before, for a filter that was not there.
     session.content.seek(0, io.SEEK_END)
     size = session.content.tell()
@@ -352,7 +373,7 @@ def ask_rspamd(url: str, session: Session, timeout: float) -> dict:
     headers = [("Ip", session.address), ("Helo", session.helo), ("Hostname", session.name), ("MTA-Name", session.local),
                ("Queue-Id", session.id), ("From", session.sender), ("User", session.user)]
     headers = [(name, value) for name, value in headers if value] + [("Rcpt", recipient) for recipient in session.recipients]
-    connection = http.client.HTTPConnection(host, int(port), timeout=timeout)
+    connection = http_connection(where, timeout)
     try:
         connection.putrequest("POST", "/checkv2", skip_accept_encoding=True)
         for name, value in headers:
@@ -743,7 +764,7 @@ class Filter:
 
 def arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="A filter of OpenSMTPD.")
-    parser.add_argument("--rspamd", default="", help="host:port of Rspamd's HTTP interface; empty: no message is judged")
+    parser.add_argument("--rspamd", default="", help="where Rspamd speaks HTTP, a socket or host:port; empty: no message is judged")
     parser.add_argument("--timeout", type=float, default=90, help="seconds that a verdict may take")
     parser.add_argument("--patience", type=float, default=30, help="seconds that this host's own mail waits for a verdict")
     parser.add_argument("--logins", default="", help="file with the addresses that each user may send from; empty: any")

@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The Sender Rewriting Scheme for Postfix, where no package has it: a socketmap_table(5) that spawn(8) starts for each client.
+"""The Sender Rewriting Scheme for Postfix: a socketmap_table(5) that spawn(8) starts for each client, which Postfix alone can be.
 
 C(forward SENDER) asks for the sender that forwarded mail is to have, C(reverse RECIPIENT) for whom such an address stands for. What
 is made here is understood by others that know the same secret, and the other way round: it is the scheme of libsrs2, as PostSRSd has
