@@ -17,8 +17,8 @@ options:
   _input:
     description:
       - V(users) for ports where users log in. Their clients encrypt or do not connect, so only authenticated encryption (AEAD) is offered.
-      - V(servers) for port 25, where a server that has none of the ciphers would send in the clear. It may use CBC with SHA-2 as well, which
-        NCSC's TLS guidelines, and the mail test of Internet.nl with them, call to be phased out, but sufficient.
+      - V(servers) for port 25, where a server that has none of the ciphers would send in the clear. It may use CBC with SHA-2 as well,
+        which NCSC's guidelines for TLS, and with them the mail test of Internet.nl, want to be phased out but do not call insufficient.
     type: str
     choices: [users, servers]
     required: true

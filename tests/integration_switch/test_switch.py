@@ -566,7 +566,7 @@ def test_all_promises_hold(chapter):
     done = subprocess.run(
         [str(ROOT / "tests/internet/inside"), str(ROOT / "tests/promises/judge"), "-i", str(ROOT / "tests/internet/inventory.yml"),
          "-i", str(HERE / "inventory.yml"), "-i", str(chapter.inventory), NAME],
-        capture_output=True, text=True, timeout=1500,
+        capture_output=True, text=True, timeout=2400,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
     assert re.search(r"\b0 failed\b", done.stdout)
