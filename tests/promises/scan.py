@@ -34,7 +34,10 @@ STARTTLS = {25: "smtp", 587: "smtp", 143: "imap"}
 SEVERE = ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
 
 #: Findings that are no fault of the server's, and why.
-EXPLAINED = {"cert_validityPeriod": "the authority of the little internet gives certificates for five years"}
+EXPLAINED = {
+    "cert_validityPeriod": "the authority of the little internet gives certificates for five years",
+    "cert_revocation": "it names no place that tells of revocations",
+}
 
 
 @contextlib.contextmanager
