@@ -18,8 +18,8 @@ from little.plan import BASES, PROXY_PORT_OUTSIDE
 _VERSION = 2  # raise it when the functions below change what they make
 # What a cloud provider's minimal image has: systemd, SSH, Python, and nothing of mail.
 _BARE = ("systemd-sysv", "dbus", "python3", "python3-apt", "openssh-server", "iproute2", "ifupdown", "ca-certificates")
-_SERVICES = ("bind9", "bind9-dnsutils", "bind9-utils", "dbconfig-no-thanks", "dovecot-imapd", "dovecot-lmtpd", "opendkim", "opendkim-tools",
-             "opendmarc", "pebble", "postfix", "postfix-pcre", "postfix-policyd-spf-python", "swaks", "unbound")
+_SERVICES = ("bind9", "bind9-dnsutils", "bind9-utils", "dbconfig-no-thanks", "dovecot-imapd", "dovecot-lmtpd", "go-msgauth", "opendkim",
+             "opendkim-tools", "opendmarc", "pebble", "postfix", "postfix-pcre", "postfix-policyd-spf-python", "swaks", "unbound")
 # Over the tree of one suite: what the infrastructure runs, and what a virtual machine needs besides.
 _LAYERS = {"services": _SERVICES, "kernel": ("linux-image-cloud-amd64",)}
 _LAYERS_SUITE = "trixie"

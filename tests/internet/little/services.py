@@ -16,8 +16,9 @@ import secrets
 import shutil
 import socket
 import ssl
+import subprocess
 
-from little import machine, openbsd, zones
+from little import machine, openbsd, probe, zones
 from little.machine import lock, run, wait_for
 from little.plan import HERE, PROXY_PORT, RUN, STATE, Host, Inventory, ipv4, ipv6
 
@@ -156,10 +157,25 @@ iface {interface} inet6 static
         _write(etc / f"ssh/ssh_host_ed25519_key{suffix}", (STATE / f"ssh/host_ed25519{suffix}").read_text(encoding="ascii"), mode)
     if host.service:
         {"ns": _dress_ns, "acme": _dress_acme, "bigmail": _dress_bigmail}[host.service](inventory, host)
+        _watch(inventory, host)
 
 
 def _enable(host: Host, *units: str) -> None:
     run("systemctl", f"--root={host.root}", "enable", *units)
+
+
+def _watch(inventory: Inventory, host: Host) -> None:
+    """Have the machine's service start again whenever it ends, and be watched."""
+    units = probe.UNITS[str(host.service)]
+    for unit in units:
+        _write(host.root / f"etc/systemd/system/{unit}.service.d/always.conf", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\n")
+    _write(host.root / "usr/local/sbin/internet-watch", pathlib.Path(probe.__file__).read_text(encoding="utf-8"), 0o755)
+    _copy_tree(host, {"SERVICE": str(host.service), "ADDRESS": ipv4(host.number), "PASSWORD": _password(inventory)}, "common")
+    _enable(host, *units, "internet-watch")
+
+
+def _password(inventory: Inventory) -> str:
+    return inventory.variables["internet_bigmail"]["password"]
 
 
 def _dress_ns(inventory: Inventory, host: Host) -> None:
@@ -168,7 +184,6 @@ def _dress_ns(inventory: Inventory, host: Host) -> None:
         (host.root / "var/lib/bind/keys").mkdir()
         wanted = _wanted(inventory)
         _give_zones(host, inventory, wanted, list(wanted))
-        _enable(host, "named")
 
 
 def _give_zones(host: Host, inventory: Inventory, wanted: zones.Zones, new: list[str]) -> None:
@@ -193,12 +208,11 @@ def _dress_acme(_inventory: Inventory, host: Host) -> None:
     _copy_tree(host, {})
     for suffix, mode in ((".pem", 0o644), (".key", 0o644)):
         _write(host.root / f"etc/pebble/listener{suffix}", (STATE / f"tls/acme.test{suffix}").read_text(encoding="ascii"), mode)
-    _enable(host, "pebble-internet")
 
 
 def _dress_bigmail(inventory: Inventory, host: Host) -> None:
     etc = host.root / "etc"
-    _copy_tree(host, {"PASSWORD": inventory.variables["internet_bigmail"]["password"]})
+    _copy_tree(host, {"PASSWORD": _password(inventory)})
     _write(etc / "resolv.conf", "nameserver 127.0.0.1\noptions edns0 trust-ad\n")
     for name in ("hints", "ds"):
         _write(etc / f"unbound/internet.{name}", (STATE / f"root.{name}").read_text(encoding="ascii"))
@@ -214,7 +228,6 @@ def _dress_bigmail(inventory: Inventory, host: Host) -> None:
     mail.mkdir()
     os.chown(mail, 5000, 5000)
     _write(etc / "mailname", "bigmail.test\n")
-    _enable(host, "unbound", "opendkim", "opendmarc", "dovecot", "postfix")
 
 
 def _user(host: Host, name: str) -> tuple[int, int]:
@@ -224,9 +237,9 @@ def _user(host: Host, name: str) -> tuple[int, int]:
     return int(user), int(group)
 
 
-def _copy_tree(host: Host, values: dict[str, str]) -> None:
+def _copy_tree(host: Host, values: dict[str, str], name: str = "") -> None:
     """Copy a service's files over the tree; @NAME@ becomes the value of that name."""
-    top = HERE / "services" / str(host.service)
+    top = HERE / "services" / (name or str(host.service))
     for source in sorted(top.rglob("*")):
         if source.is_file():
             text = source.read_text(encoding="utf-8")
@@ -272,6 +285,40 @@ def fetch(name: str, host: Host, port: int, path: str) -> str:
             if " 200 " in head.splitlines()[0]:
                 return body
     return ""
+
+
+# Health
+
+def silent(inventory: Inventory, host: Host) -> str:
+    """Return why a machine's service does not answer as a client sees it; empty if it does."""
+    if not machine.running(host):
+        return "its machine does not run"
+    address = ipv4(host.number)
+    questions = {
+        "ns": lambda: probe.ns(address),
+        "acme": lambda: probe.acme(address),
+        "bigmail": lambda: probe.bigmail(address, _password(inventory), ipv4(5), "good.client.test"),
+    }
+    with machine.inside_network():
+        return probe.answers(questions[str(host.service)])
+
+
+def restarted(host: Host, since: float) -> list[str]:
+    """Return those of a machine's units that have started after this time of the monotonic clock, or are not running."""
+    units = probe.UNITS[str(host.service)]
+    # One line per unit; the machines and this one have the same clock.
+    told = on(host, "systemctl", "show", "--value", "--property=ActiveState", "--property=ActiveEnterTimestampMonotonic", *units, timeout=60)
+    facts = [block.split() for block in told.strip().split("\n\n")]
+    return [unit for unit, (state, began) in zip(units, map(reversed, map(sorted, facts))) if state != "active" or int(began) > since * 1e6]
+
+
+def restart_units(host: Host) -> bool:
+    """Restart a machine's service; tell whether its system did so and the service is ready."""
+    with contextlib.suppress(SystemExit, subprocess.TimeoutExpired):
+        on(host, "systemctl", "restart", *probe.UNITS[str(host.service)], timeout=180)
+        wait_service(host)
+        return True
+    return False
 
 
 # Zones of a running name server
