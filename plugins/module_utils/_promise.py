@@ -43,7 +43,7 @@ class NotAsked(Exception):
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of one promise: C(status) is C(kept), C(broken), C(not asked) or C(cannot); C(seconds) is wall time."""
+    """What came of one promise: C(status) is C(kept), C(broken), C(not asked), C(cannot), or C(unknown) where the tests' own network failed; C(seconds) is wall time."""
 
     name: str
     text: str
@@ -452,7 +452,7 @@ _PAGE = """<!DOCTYPE html>
 body {{ font: 16px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72rem; padding: 0 1rem; color: #1b1f24 }}
 table {{ border-collapse: collapse; width: 100% }}
 td, th {{ text-align: left; vertical-align: top; padding: .45rem .6rem; border-bottom: 1px solid #d8dee4 }}
-.kept {{ color: #116329 }} .broken {{ color: #a40e26; font-weight: 600 }} .not, .cannot {{ color: #57606a }}
+.kept {{ color: #116329 }} .broken {{ color: #a40e26; font-weight: 600 }} .not, .cannot, .unknown {{ color: #57606a }}
 td:nth-child(3) {{ color: #57606a; font: 13px/1.4 ui-monospace, monospace; overflow-wrap: anywhere }}
 td:last-child {{ white-space: nowrap }}
 </style></head><body><h1>{title}</h1><p>{counts}. {when}</p>
@@ -464,7 +464,7 @@ td:last-child {{ white-space: nowrap }}
 
 def page(title: str, outcomes: list[Outcome]) -> str:
     """Return the outcomes as one HTML page that needs nothing else."""
-    order = {"broken": 0, "cannot": 1, "kept": 2, "not asked": 3}
+    order = {"broken": 0, "unknown": 1, "cannot": 1, "kept": 2, "not asked": 3}
     rows = "\n".join(
         f"<tr><td>{html.escape(outcome.text)}</td><td class={outcome.status.split()[0]}>{outcome.status}</td>"
         f"<td>{html.escape(outcome.evidence)}</td><td>{outcome.seconds:.1f} s</td></tr>"

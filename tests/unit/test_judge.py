@@ -50,3 +50,37 @@ def test_a_host_of_the_inventory_is_judged_as_its_system(judge, monkeypatch, tmp
     judged = judge.server({**given, "mail_domains": {"example.org": {}}, "lab_passwords": {}}, [INVENTORY])
     assert judged.commands == judge.cells.commands(mta, runs)
     assert (judged.further_ports, judged.mta) == (ports, judge.cells.MTAS[mta])
+
+
+@pytest.mark.parametrize(("answers", "health", "status", "asked"), [
+    (["kept"], [], "kept", 1),
+    (["broken"], [0], "broken", 1),  # the network is well: the host broke it
+    (["broken", "kept"], [3], "kept", 2),  # a service was restarted: once more
+    (["broken", "broken"], [3, 0], "broken", 2),
+    (["broken", "broken"], [3, 3], "unknown", 2),
+    (["broken"], [1], "unknown", 1),  # it does not answer even after a restart
+])
+def test_a_sick_test_network_breaks_no_promise(judge, capsys, answers, health, status, asked):
+    book, asks = _promise.Book(), iter(answers)
+    states = iter(health)
+    times = []
+
+    def check(server):
+        """Something."""
+        times.append(server)
+        if next(asks) == "broken":
+            raise _promise.Broken("451 Service unavailable")
+        return "250"
+
+    book.promise("out")(check)
+    outcome = judge.checked(book, "out", None, {}, lambda since: (next(states), "test network: mx.bigmail.test does not answer"))
+    assert (outcome.status, len(times), list(states)) == (status, asked, [])
+    assert ("mx.bigmail.test" in outcome.evidence) == (status == "unknown")
+    assert ("mx.bigmail.test" in capsys.readouterr().out) == any(health)
+    _promise.page("The promises", [outcome])
+
+
+def test_what_the_test_network_says(judge, monkeypatch):
+    said = "test network: ns.test answers\ntest network: mx.bigmail.test does not answer: timed out; its services are restarted\n"
+    monkeypatch.setattr(judge.subprocess, "run", lambda words, **_: judge.subprocess.CompletedProcess(words, 3, said, ""))
+    assert judge.network_health(1.5) == (3, "test network: mx.bigmail.test does not answer: timed out; its services are restarted")

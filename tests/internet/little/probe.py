@@ -93,13 +93,14 @@ def _systemctl(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def watch(service: str, question: Callable[[], None]) -> None:
-    """Ask, and restart; what somebody has stopped on purpose, and what starts by itself just now, is left alone."""
-    failures = 0
+    """Ask, and restart; what has not answered yet, what somebody has stopped on purpose, and what just starts by itself is left alone."""
+    failures, answered = 0, False
     while True:
         time.sleep(_PAUSE)
         reason = answers(question)
+        answered = answered or not reason
         states = _systemctl("is-active", *UNITS[service]).stdout.split()
-        failures = failures + 1 if reason and set(states) == {"active"} else 0
+        failures = failures + 1 if reason and answered and set(states) == {"active"} else 0
         if reason:
             print(f"{service} does not answer ({failures}. time, units {' '.join(states)}): {reason}", flush=True)
         if failures == _TIMES:

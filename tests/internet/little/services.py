@@ -132,7 +132,9 @@ def dress(inventory: Inventory, host: Host) -> None:
     etc = host.root / "etc"
     short = host.name if host.service else f"cloud-{host.number}"  # a provider's image does not know the mail name
     _write(etc / "hostname", short + "\n")
-    _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {short}\n")
+    # A service asks itself over its public address, too, and must then be who it is to others.
+    own = f"{ipv4(host.number)} {short}\n{ipv6(host.number)} {short}" if host.service else f"127.0.1.1 {short}"
+    _write(etc / "hosts", f"127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n{own}\n")
     interface = "eth0" if host.guest else "host0"
     _write(etc / "network/interfaces", f"""auto lo {interface}
 iface lo inet loopback
