@@ -19,7 +19,7 @@ demo-down:  ## take the demo's hosts and network down
 test:  ## everything that is tested; KEEP=1 leaves the hosts up
 	tests/test
 
-test-slow:  ## what takes too long for every change: Mailman, dkimproxy, an upgrade of Debian, a switch of the MTA, Postfix on OpenBSD, all of testssl, virtual machines
+test-slow:  ## what takes too long for every change: Mailman, dkimproxy, an upgrade of Debian, a switch of the MTA, faults while mail flows, Postfix on OpenBSD, all of testssl, virtual machines
 	tests/test slow
 
 lint unit integration molecule bench:  ## one part of `make test`, and the benchmark

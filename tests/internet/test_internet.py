@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import email
 import email.policy
@@ -23,6 +24,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import dkim
 import dns.flags
@@ -72,7 +74,7 @@ def internet(*words: str, name: str = "") -> subprocess.CompletedProcess[str]:
 def resolve(name: str, kind: str) -> list[str]:
     """Return the answer's records as text; empty if there are none."""
     resolver = dns.resolver.Resolver(configure=False)
-    resolver.nameservers = [NS]
+    resolver.nameservers, resolver.lifetime = [NS], 60
     try:
         return sorted(record.to_text().rstrip(".") for record in resolver.resolve(name, kind))
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
@@ -128,7 +130,7 @@ def change(zone: str, key: dict[str, str] | None, name: str, text: str) -> str:
     if key:
         update.use_tsig(dns.tsigkeyring.from_text({key["name"]: (key["algorithm"], key["secret"])}))
     update.replace(name, 5, "TXT", f'"{text}"')
-    return dns.rcode.to_text(dns.query.tcp(update, NS, timeout=5).rcode())
+    return dns.rcode.to_text(dns.query.tcp(update, NS, timeout=60).rcode())
 
 
 USERS, REVERSE = INVENTORY.variables["internet_tsig"], INVENTORY.variables["internet_tsig_reverse"]
@@ -202,7 +204,7 @@ def message(sender: str, subject: str) -> bytes:
 
 def send(address_of: Address, number: int, helo: str, envelope: str, content: bytes, recipient: str = MAILBOX["user"]) -> str:
     """Return the receiver's first refusal, or its acceptance."""
-    server = smtplib.SMTP(address_of(10), 25, local_hostname=helo, timeout=20, source_address=(address_of(number), 0))
+    server = smtplib.SMTP(address_of(10), 25, local_hostname=helo, timeout=120, source_address=(address_of(number), 0))
     with server:
         try:
             server.sendmail(envelope, [recipient], content)
@@ -216,7 +218,7 @@ def send(address_of: Address, number: int, helo: str, envelope: str, content: by
 
 @contextlib.contextmanager
 def mailbox() -> Iterator[imaplib.IMAP4]:
-    box = imaplib.IMAP4(BIGMAIL[0], 143, timeout=10)
+    box = imaplib.IMAP4(BIGMAIL[0], 143, timeout=120)
     with box:
         box.login(MAILBOX["user"], MAILBOX["password"])
         box.select("INBOX")
@@ -229,7 +231,7 @@ def arrived(subject: str) -> email.message.EmailMessage:
         def look() -> bytes:
             box.noop()
             return box.search(None, "SUBJECT", f'"{subject}"')[1][0]
-        number = machine.wait_for(f"the message {subject}", look, 20, 0.1).split()[0].decode()
+        number = machine.wait_for(f"the message {subject}", look, 240, 0.1).split()[0].decode()
         content = box.fetch(number, "(BODY.PEEK[])")[1][0][1]
         box.store(number, "+FLAGS", r"\Deleted")
         box.expunge()
@@ -310,10 +312,10 @@ def test_receiver_sends_signed_mail(address_of: Address) -> None:
     server_class = type("Server", (socketserver.ThreadingTCPServer,), values)
     with server_class((address_of(1), 25), _Sink) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with smtplib.SMTP(BIGMAIL[0], 587, local_hostname="client.test", timeout=20) as submission:
+        with smtplib.SMTP(BIGMAIL[0], 587, local_hostname="client.test", timeout=120) as submission:
             submission.login(MAILBOX["user"], MAILBOX["password"])
             submission.sendmail(MAILBOX["user"], ["sink@client.test"], message(MAILBOX["user"], "outgoing"))
-        source, content = machine.wait_for("the message to come out", lambda: server.received and server.received[0], 30)
+        source, content = machine.wait_for("the message to come out", lambda: server.received and server.received[0], 240)
         server.shutdown()
     assert source == address_of(10)
     assert dkim.verify(content, dnsfunc=lambda name, timeout=5: resolve(name.decode(), "TXT")[0].replace('" "', "").strip('"').encode())
@@ -346,6 +348,57 @@ def test_a_restart_keeps_what_was_written(host: None) -> None:
     assert services.on(HOST, "cat", "/root/kept") == "kept\n"
 
 
+# Services that fail. They belong to a second network: nobody else's mail passes through it.
+
+def _others(name: str) -> tuple[pathlib.Path, pathlib.Path]:
+    """Return the namespace and the state directory of another network."""
+    return machine.NETNS.with_name(name), STATE.with_name(f"internet-{name}")
+
+
+def _on_others(name: str, number: int, command: str) -> str:
+    namespace, state = _others(name)
+    options = ("StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR", "ControlPath=none")
+    words = ("ssh", "-i", state / "ssh/id_ed25519", *(f"-o{option}" for option in options), f"root@{ipv4(number)}", command)
+    return machine.run("nsenter", f"--net={namespace}", *words).stdout
+
+
+def _many_at_once(name: str, messages: int, connections: int) -> collections.Counter[str]:
+    """Send signed messages to the strict receiver, and count what it answers."""
+    namespace, state = _others(name)
+    key = (state / "dkim/client.test.key").read_bytes()
+    texts = [message("someone@client.test", f"burst {number}") for number in range(messages)]
+    headers = [b"from", b"to", b"subject", b"date", b"message-id"]
+    signed = [dkim.sign(text, b"internet", b"client.test", key, include_headers=headers) + text for text in texts]
+    with machine.inside_network(namespace), ThreadPoolExecutor(connections) as pool:
+        return collections.Counter(pool.map(lambda text: send(ipv4, 1, "client.test", "someone@client.test", text), signed))
+
+
+def _health(name: str, *since: str) -> tuple[int, str]:
+    done = subprocess.run([str(HERE / "internet"), "health", *since], capture_output=True, text=True, env={**os.environ, "INTERNET_NAME": name})
+    return done.returncode, done.stdout
+
+
+def sick_services(name: str) -> None:
+    """The services of a network that is up stand many messages at once; one that does not answer is named, and restarted."""
+    assert _many_at_once(name, 200, 40) == {"accepted": 200}
+    found = machine.wait_for("the messages", lambda: (n := int(_on_others(
+        name, 10, "cat /var/vmail/someone@bigmail.test/new/* | grep -c 'mx.bigmail.test; dkim=pass' || true"))) == 200 and n, 240, 1)
+    assert found == 200
+    began = str(time.monotonic())
+    assert _health(name, began) == (0, "".join(f"test network: {host} answers\n" for host in ("ns.test", "acme.test", "mx.bigmail.test")))
+    # One that ends starts again by itself.
+    _on_others(name, 10, "systemctl kill --signal=KILL opendmarc && until systemctl is-active -q opendmarc; do sleep 0.1; done")
+    status, said = _health(name, began)
+    assert (status, said.splitlines()[-1]) == (3, "test network: mx.bigmail.test answers; meanwhile opendmarc had ended or was restarted")
+    # What answers everything with an error is no fault of who sends.
+    _on_others(name, 10, "systemctl stop dkim-verify")
+    assert list(_many_at_once(name, 1, 1)) == ["451 4.7.1 Service unavailable - try again later"]
+    status, said = _health(name)
+    assert status == 3 and "test network: mx.bigmail.test does not answer: SMTPSenderRefused: (451, " in said
+    assert said.splitlines()[-1] == "test network: mx.bigmail.test answers again"
+    assert _many_at_once(name, 1, 1) == {"accepted": 1}
+
+
 def test_down_removes_everything_even_after_violence() -> None:
     name = "pm-check"
 
@@ -357,6 +410,7 @@ def test_down_removes_everything_even_after_violence() -> None:
     try:
         internet("up", HOST.name, name=name)
         assert traces()
+        sick_services(name)  # here, where such a network is up already
         for pid in machine.processes(f"hosts-{name}", "systemd-nspawn")[:2] + machine.processes(f"internet-{name}", "socat")[:1]:
             os.kill(pid, signal.SIGKILL)
         argv = [sys.executable, str(HERE / "internet"), "boot", "mail.lab-a.test"]

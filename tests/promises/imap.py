@@ -24,7 +24,7 @@ from email.message import EmailMessage
 
 # The folders that the server makes for every user.
 FOLDERS = ("Archive", "Drafts", "Junk", "Sent", "Trash")
-TIMEOUT = 30
+TIMEOUT = 120
 
 
 def tls_context(ca: str) -> ssl.SSLContext:
@@ -63,7 +63,7 @@ def search(imap: imaplib.IMAP4, folder: str, token: str) -> list[str]:
     return found[0].decode().split() if found and found[0] else []
 
 
-def wait_for(host: str, user: str, password: str, ca: str, folder: str, token: str, timeout: float = 30) -> bytes:
+def wait_for(host: str, user: str, password: str, ca: str, folder: str, token: str, timeout: float = 240) -> bytes:
     """Wait until exactly one message whose Subject has the token is in the folder; return it whole."""
     end = time.monotonic() + timeout
     with session(host, user, password, ca) as imap:

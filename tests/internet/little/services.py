@@ -255,15 +255,15 @@ def _copy_tree(host: Host, values: dict[str, str], name: str = "") -> None:
 def wait_service(host: Host) -> None:
     """Wait until a machine's service answers by its own protocol."""
     if host.service == "ns":
-        wait_for("the name server's signed zones (journalctl -u named on ns.test)", _signed, 60, 0.1)
+        wait_for("the name server's signed zones (journalctl -u named on ns.test)", _signed, 300, 0.1)
     elif host.service == "acme":
-        wait_for("the ACME server", lambda: fetch("acme.test", host, 14000, "/dir"), 60, 0.1)
-        root = wait_for("the ACME server's root", lambda: fetch("acme.test", host, 15000, "/roots/0"), 10, 0.1)
+        wait_for("the ACME server", lambda: fetch("acme.test", host, 14000, "/dir"), 300, 0.1)
+        root = wait_for("the ACME server's root", lambda: fetch("acme.test", host, 15000, "/roots/0"), 120, 0.1)
         _write(STATE / "acme-root.pem", root)
     elif host.service == "bigmail":
         for address in (ipv4(host.number), ipv6(host.number)):
-            wait_for("the strict receiver's SMTP", lambda a=address: machine.banner(a, 25, b"220 "), 60, 0.1)
-            wait_for("the strict receiver's IMAP", lambda a=address: machine.banner(a, 143, b"* OK"), 60, 0.1)
+            wait_for("the strict receiver's SMTP", lambda a=address: machine.banner(a, 25, b"220 "), 300, 0.1)
+            wait_for("the strict receiver's IMAP", lambda a=address: machine.banner(a, 143, b"* OK"), 300, 0.1)
 
 
 def _signed() -> bool:
@@ -349,7 +349,7 @@ def publish(inventory: Inventory) -> None:
         for zone in wanted:
             if zone in had:
                 _nsupdate(zone, zones.update(had[zone], wanted[zone]))
-        wait_for("the new zones", _signed, 30, 0.1)
+        wait_for("the new zones", _signed, 300, 0.1)
 
 
 def on(host: Host, *words: str, text: str | None = None, timeout: float | None = None) -> str:

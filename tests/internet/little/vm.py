@@ -107,7 +107,7 @@ def start(host: Host) -> None:
     network = f"tap,id=net0,ifname=vm-{host.number},script={script},downscript=no"
     words = _qemu(host, guest.boot((host.directory / "image").resolve()), host.disk, network, host.directory / "console.log")
     child = machine.background(words, host.directory / "qemu.log", group=host.name, inside=True)
-    wait_for(f"{host.name} to start", lambda: machine.members(host.name) or child.poll() is not None, 10)
+    wait_for(f"{host.name} to start", lambda: machine.members(host.name) or child.poll() is not None, 120)
     if child.poll() is not None:
         raise SystemExit(f"internet: {host.name} did not start: {_tail(host.directory / 'qemu.log')}")
 
@@ -162,7 +162,7 @@ def _alone(words: list[str | pathlib.Path], directory: pathlib.Path) -> Iterator
     script = ("unshare", "--net", "sh", "-ec", 'ip link set lo up; : > "$0"; exec "$@"', directory / "up")
     child = machine.background([*script, *words], log, group=_GROUP)
     try:
-        wait_for("the namespace of the image", lambda: (directory / "up").exists() or child.poll() is not None, 10)
+        wait_for("the namespace of the image", lambda: (directory / "up").exists() or child.poll() is not None, 120)
         if child.poll() is not None:
             raise SystemExit(f"internet: QEMU: {log.read_text(encoding='utf-8', errors='replace')}")
         yield child, pathlib.Path(f"/proc/{child.pid}/ns/net")
@@ -312,7 +312,7 @@ def _serve_packages() -> None:
             end_packages()
             words = [sys.executable, media.__file__, machine.NETNS, ipv4(1), str(_MEDIA_PORT), release.source, CACHE / "openbsd"]
             machine.background(words, RUN / "media.out")
-        wait_for(f"the server of packages (see {RUN}/media.out)", lambda: _connects(ipv4(1), _MEDIA_PORT), 20)
+        wait_for(f"the server of packages (see {RUN}/media.out)", lambda: _connects(ipv4(1), _MEDIA_PORT), 120)
 
 
 def _package_servers() -> list[int]:
