@@ -43,7 +43,8 @@ class NotAsked(Exception):
 
 @dataclasses.dataclass
 class Outcome:
-    """What came of one promise: C(status) is C(kept), C(broken), C(not asked), C(cannot), or C(unknown) where the tests' own network failed; C(seconds) is wall time."""
+    """What came of one promise: C(status) is C(kept), C(broken), C(not asked), C(cannot), or C(unknown) where the
+    tests' own network failed; C(seconds) is wall time."""
 
     name: str
     text: str

@@ -41,7 +41,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "internet"))
 
-from little import machine, services
+from little import machine
 from little.plan import STATE, Inventory, ipv4
 
 pytestmark = pytest.mark.skipif(not machine.NETNS.exists(), reason="the little internet is not up: tests/internet/internet up")
@@ -62,7 +62,7 @@ FLUSH = {"postfix": "postqueue -f", "opensmtpd": "smtpctl schedule all"}
 #: anybody keeps in memory, and how large the small file systems are.
 LASTS, PAUSE, LARGE, LARGE_EACH, SMALL_DISK = 6, 0.15, 1_600_000, 12, "160m"
 #: Seconds to wait for what must come. Nothing is measured by it: a machine with all cores busy takes longer, and is not broken.
-PATIENCE = int(os.environ.get('PAT','300'))
+PATIENCE = 300
 ANY = ssl.create_default_context()
 ANY.check_hostname = False
 ANY.verify_mode = ssl.CERT_NONE
@@ -103,15 +103,19 @@ def _frozen(*names: str) -> Fault:
     return Fault(f"{', '.join(names)} frozen", f"{signals.format(words, 'STOP')}; sleep {LASTS}", signals.format(words, "CONT"))
 
 
-def _full(what: str, path: str, leave: int = 0) -> Fault:
-    """All but so many KiB of what is free is taken, again and again, as a log that grows would. With a little left a file can be begun."""
-    fill = f"free=$(df --output=avail -k {path} | tail -n 1); [ $free -le {leave} ] || head -c $((free - {leave}))K /dev/zero >> {path}/fill"
-    return Fault(f"{what} full" + (f" but for {leave} KiB" if leave else ""), _again_and_again(fill), f"rm -f {path}/fill")
+def _full(what: str, path: str, leave: int = 0, moments: bool = False) -> Fault:
+    """All but so many KiB of what is free is taken, again and again, as a log that grows would. With a little left a file can be begun; for
+    moments only, its middle cannot be written, and its end can."""
+    fill = (f"free=$(($(df --output=avail -k {path} | tail -n 1) - {leave}))"
+            f"; [ $free -le 0 ] || head -c ${{free}}K /dev/zero >> {path}/fill")
+    name = f"{what} full" + (f" but for {leave} KiB" if leave else "") + (" for moments" if moments else "")
+    inject = _again_and_again(f"{fill}; sleep 0.05; : > {path}/fill", 0.05) if moments else _again_and_again(fill)
+    return Fault(name, inject, f"rm -f {path}/fill")
 
 
 _MTA = {
     "postfix": [
-        *(_killed(name) for name in ("master", "qmgr", "smtpd", "cleanup", "smtp", "lmtp", "trivial-rewrite", "proxymap", "tlsmgr", "anvil")),
+        *map(_killed, ("master", "qmgr", "smtpd", "cleanup", "smtp", "lmtp", "trivial-rewrite", "proxymap", "tlsmgr", "anvil")),
         _killed("postsrsd"),
         _frozen("master", "qmgr", "smtpd", "cleanup"),
     ],
@@ -134,7 +138,8 @@ def faults(mta: str) -> list[Fault]:
         _stopped("rspamd"), _stopped(f"{STORE}@rspamd"), _stopped("unbound"), _stopped("dovecot"),
         _frozen("dovecot", "lmtp", "auth"), _frozen("rspamd"), _frozen(STORE),
         _full("mail store", "/var/vmail"), _full("queue", SPOOL[mta]), _full("temporary files", "/tmp"),
-        _full("temporary files", "/tmp", LARGE * 4 // 5 // 1024),
+        _full("temporary files", "/tmp", LARGE * 4 // 5 // 1024), _full("temporary files", "/tmp", moments=True),
+        _full("mail store", "/var/vmail", moments=True), _full("queue", SPOOL[mta], moments=True),
         Fault("everything restarted", f"systemctl restart unbound {STORE}@rspamd rspamd dovecot {mta}", kills=True),
         Fault("power cut", "", kills=True),
     ]  # fmt: skip
@@ -181,8 +186,16 @@ def ready(mta: str) -> None:
     on_host(f"mount -o remount,size={SMALL_DISK} /tmp && systemctl reset-failed && systemctl start {' '.join(units)}")
 
 
+@dataclasses.dataclass
+class Server:
+    """The host under test: its MTA, and what was returned to the sender outside."""
+
+    mta: str
+    returned: list[str]
+
+
 @pytest.fixture(scope="module")
-def server(request: pytest.FixtureRequest) -> Iterator[str]:
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     """A fresh host with this MTA."""
     mta, keep = request.param, os.environ.get("KEEP")
     with machine.inside_network(), _Returned() as returned:
@@ -196,9 +209,9 @@ def server(request: pytest.FixtureRequest) -> Iterator[str]:
             small_disks(mta)
             on_host(f"touch /root/faults-{mta}")
         ready(mta)
-        request.module.RETURNED = returned
-        yield mta
-    print_table(mta)
+        yield Server(mta, returned.messages)
+    # Told whether or not all is well.
+    request.config.pluginmanager.getplugin("terminalreporter").write(table(mta))
     if not keep:
         internet("destroy", NAME)
 
@@ -274,7 +287,8 @@ class Client:
                     f"Message-ID: <{token}@faults>\r\n\r\n")
             content = (head + text).encode()
             if self.port == 25:
-                content = dkim.sign(content, b"internet", b"client.test", key, include_headers=[b"from", b"to", b"subject", b"date"]) + content
+                headers = [b"from", b"to", b"subject", b"date"]
+                content = dkim.sign(content, b"internet", b"client.test", key, include_headers=headers) + content
             self.sent[token] = self.send(content)
             if number % 10 == 0:
                 self.hang_up()
@@ -354,21 +368,23 @@ def read(address: str, user: str, found: dict[str, list[str]], bounced: list[str
 
 # --- The tests ---
 
-RETURNED: _Returned
 TABLE: dict[str, list[list[str]]] = collections.defaultdict(list)
 COLUMNS = ("fault", "accepted", "deferred", "unanswered", "refused", "lost", "damaged", "twice", "bounced", "seconds")
 
 
-def print_table(mta: str) -> None:
-    print(f"\nFaults of {mta} on {SUITE}:")
-    for row in [list(COLUMNS), *TABLE[mta]]:
-        print(f"{row[0]:42}" + "".join(f"{cell:>11}" for cell in row[1:]))
+def table(mta: str) -> str:
+    rows = [list(COLUMNS), *TABLE[mta]]
+    total = ["all", *(str(sum(int(row[column]) for row in TABLE[mta])) for column in range(1, len(COLUMNS)))]
+    lines = [f"{row[0]:42}" + "".join(f"{cell:>11}" for cell in row[1:]) for row in [*rows, total]]
+    return "\n".join([f"\nFaults of {mta} on {SUITE}:", *lines, ""])
 
 
 def wait_for(what: str, condition) -> None:
     end = time.monotonic() + PATIENCE
     while not condition():
-        assert time.monotonic() < end, f"waited {PATIENCE} s in vain for {what}; {on_host('systemctl --failed --no-legend; journalctl -n 40 -o cat', False)}"
+        if time.monotonic() > end:
+            state = on_host("systemctl --failed --no-legend; journalctl -n 40 -o cat", check=False)
+            pytest.fail(f"waited {PATIENCE} s in vain for {what}\n{state}")
         time.sleep(0.2)  # neither a client nor a queue has an event to wait for
 
 
@@ -405,12 +421,12 @@ def lines_about(tokens: list[str], since: float) -> str:
 
 
 @pytest.mark.parametrize(("server", "fault"), CASES, indirect=["server"], ids=[f"{mta}: {fault.name}" for mta, fault in CASES])
-def test_nothing_is_lost(server: str, fault: Fault) -> None:
-    mta, began = server, time.time()
+def test_nothing_is_lost(server: Server, fault: Fault) -> None:
+    mta, began = server.mta, time.time()
     found: dict[str, list[str]] = collections.defaultdict(list)
     bounced: list[str] = []
     with machine.inside_network():
-        RETURNED.messages.clear()
+        server.returned.clear()
         clients = [Client("in", STRANGER, ME, 25), Client("local", ME, YOU, 587), Client("out", YOU, ELSEWHERE, 587)]
         try:
             flows(clients, "before the fault")
@@ -431,7 +447,7 @@ def test_nothing_is_lost(server: str, fault: Fault) -> None:
         refusals = [words for client in clients for words in client.refusals]
         accepted = {token for token, answer in sent.items() if answer == "accepted"}
         queue = settle(mta, accepted, found, bounced)
-        bounced += RETURNED.messages
+        bounced += server.returned
         lost = sorted(accepted - found.keys())
         damaged = sorted(token for token, values in found.items() if token in digests and set(values) != {digests[token]})
         # What has lost its head, and the name with it.
@@ -447,6 +463,6 @@ def test_nothing_is_lost(server: str, fault: Fault) -> None:
         # Not the values themselves: pytest would print all of them once more.
         failed = bool(any(wrong.values()))
         assert not failed, (
-            f"{fault.name}: {dict(zip(COLUMNS, TABLE[mta][-1]))}\n"  # noqa: B905  as long as each other
+            f"{fault.name}: {dict(zip(COLUMNS, TABLE[mta][-1]))}\n"
             + "\n".join(f"{kind}: {str(what)[:3000]}" for kind, what in wrong.items() if what)
             + f"\nlog of the host:\n{lines_about([*lost, *damaged, *twice], began)}")

@@ -374,7 +374,8 @@ def _many_at_once(name: str, messages: int, connections: int) -> collections.Cou
 
 
 def _health(name: str, *since: str) -> tuple[int, str]:
-    done = subprocess.run([str(HERE / "internet"), "health", *since], capture_output=True, text=True, env={**os.environ, "INTERNET_NAME": name})
+    environment = {**os.environ, "INTERNET_NAME": name}
+    done = subprocess.run([str(HERE / "internet"), "health", *since], capture_output=True, text=True, env=environment)
     return done.returncode, done.stdout
 
 

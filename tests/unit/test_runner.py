@@ -48,7 +48,7 @@ def test_what_others_start_meanwhile_is_not_ours(tmp_path):
 @pytest.mark.parametrize(("leave", "said"), [
     (server("ours", "LC_ALL=C"), "socat UNIX-LISTEN:SCRATCH/ours.sock"),
     ("ip netns add $network", "\nNETWORK\n"),
-    ("mkdir -p $SCRATCH/cache/hosts-$network/host; mount -t tmpfs tmpfs $SCRATCH/cache/hosts-$network/host", "SCRATCH/cache/hosts-NETWORK/host"),
+    ("host=$SCRATCH/cache/hosts-$network/host; mkdir -p $host; mount -t tmpfs tmpfs $host", "SCRATCH/cache/hosts-NETWORK/host"),
 ])
 def test_what_a_run_leaves_is_reported(tmp_path, leave, said):
     assert said in left_behind(tmp_path, leave)

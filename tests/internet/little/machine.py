@@ -68,8 +68,10 @@ def lock(name: str, shared: bool = False, directory: pathlib.Path = RUN) -> Iter
 
 
 def wait_for(what: str, test, timeout: float = 300, pause: float = 0.05):
-    """Return the first true result of ``test``; asked again until the time is up, which is much longer than it ever takes by itself: nothing
-    is measured by it, and all cores may be busy."""
+    """Return the first true result of ``test``; asked again until the time is up.
+
+    That is much longer than it ever takes by itself: nothing is measured by it, and all cores may be busy.
+    """
     end = time.monotonic() + timeout
     while True:
         found = test()

@@ -170,7 +170,8 @@ def _watch(inventory: Inventory, host: Host) -> None:
     """Have the machine's service start again whenever it ends, and be watched."""
     units = probe.UNITS[str(host.service)]
     for unit in units:
-        _write(host.root / f"etc/systemd/system/{unit}.service.d/always.conf", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\n")
+        always = "[Unit]\nStartLimitIntervalSec=0\n[Service]\nRestart=always\n"
+        _write(host.root / f"etc/systemd/system/{unit}.service.d/always.conf", always)
     _write(host.root / "usr/local/sbin/internet-watch", pathlib.Path(probe.__file__).read_text(encoding="utf-8"), 0o755)
     _copy_tree(host, {"SERVICE": str(host.service), "ADDRESS": ipv4(host.number), "PASSWORD": _password(inventory)}, "common")
     _enable(host, *units, "internet-watch")
@@ -309,7 +310,7 @@ def restarted(host: Host, since: float) -> list[str]:
     """Return those of a machine's units that have started after this time of the monotonic clock, or are not running."""
     units = probe.UNITS[str(host.service)]
     # One line per unit; the machines and this one have the same clock.
-    told = on(host, "systemctl", "show", "--value", "--property=ActiveState", "--property=ActiveEnterTimestampMonotonic", *units, timeout=60)
+    told = on(host, "systemctl", "show", "--value", "--property=ActiveState,ActiveEnterTimestampMonotonic", *units, timeout=60)
     facts = [block.split() for block in told.strip().split("\n\n")]
     return [unit for unit, (state, began) in zip(units, map(reversed, map(sorted, facts))) if state != "active" or int(began) > since * 1e6]
 
