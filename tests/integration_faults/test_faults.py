@@ -74,12 +74,14 @@ ANY.verify_mode = ssl.CERT_NONE
 @dataclasses.dataclass(frozen=True)
 class Fault:
     """C(inject) and C(lift) are shell commands on the host; C(kills) is whether processes are killed that may be delivering: a message
-    that had just been handed over, but was not yet marked as such, is then delivered twice (RFC 1047)."""
+    that had just been handed over, but was not yet marked as such, is then delivered twice (RFC 1047). C(says) is what C(inject) prints
+    when it has found what it was to break."""
 
     name: str
     inject: str
     lift: str = "true"
     kills: bool = False
+    says: str = ""
 
 
 def _again_and_again(command: str, pause: float = 0.2) -> str:
@@ -89,8 +91,8 @@ def _again_and_again(command: str, pause: float = 0.2) -> str:
 def _killed(*names: str, full: bool = False, pause: float = 0.2) -> Fault:
     """Processes of these names, or command lines, are killed whenever there are any; helpers that live for a moment need a short pause."""
     # In brackets the first letter is no part of the words that look for it.
-    kill = "; ".join(f"pkill -9 -f '[{name[0]}]{name[1:]}'" if full else f"pkill -9 -x '{name}'" for name in names)
-    return Fault(f"{', '.join(names)} killed", _again_and_again(kill, pause), kills=True)
+    kill = "; ".join(f"pkill -e -9 -f '[{name[0]}]{name[1:]}'" if full else f"pkill -e -9 -x '{name}'" for name in names)
+    return Fault(f"{', '.join(names)} killed", _again_and_again(kill, pause), kills=True, says="killed")
 
 
 def _stopped(unit: str) -> Fault:
@@ -99,8 +101,9 @@ def _stopped(unit: str) -> Fault:
 
 def _frozen(*names: str) -> Fault:
     words = " ".join(f"'{name}'" for name in names)
-    signals = "for name in {}; do pkill -{} -x $name; done; true"
-    return Fault(f"{', '.join(names)} frozen", f"{signals.format(words, 'STOP')}; sleep {LASTS}", signals.format(words, "CONT"))
+    signals = "for name in {}; do pkill -e -{} -x $name; done; true"
+    inject = f"{signals.format(words, 'STOP')}; sleep {LASTS}"
+    return Fault(f"{', '.join(names)} frozen", inject, signals.format(words, "CONT"), says="killed")
 
 
 def _full(what: str, path: str, leave: int = 0, moments: bool = False) -> Fault:
@@ -433,7 +436,8 @@ def test_nothing_is_lost(server: Server, fault: Fault) -> None:
             if fault.name == "power cut":
                 internet("restart", NAME)
             else:
-                on_host(fault.inject)
+                said = on_host(fault.inject)
+                assert fault.says in said, f"{fault.name}: there was nothing of that name; {said}"
             on_host(fault.lift)
             ready(mta)
             flows(clients, "after the fault")
