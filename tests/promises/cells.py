@@ -180,6 +180,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         service = {"postfix": "postfix", "opensmtpd": "smtpd"}[mta]
         return {
             "learned": f"{ask} {_LEARNED}",
+            "learned_as": f"{ask} hgetall learned_ids | sort | cksum",
             "greylist_later": f"{ask} {_LATER}",
             "a_day_later": _a_day_later(mta, f"rcctl stop {service}", f"rcctl start {service}"),
             "mta_user": {"postfix": "_postfix", "opensmtpd": "_smtpd"}[mta],
@@ -204,6 +205,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
     ask = f"{store}-cli -s /run/{store}-rspamd/{store}-server.sock --raw"
     return {
         "learned": f"{ask} {_LEARNED}",
+        "learned_as": f"{ask} hgetall learned_ids | sort | cksum",
         "greylist_later": f"{ask} {_LATER}",
         "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
         "mta_user": mta,

@@ -1016,7 +1016,7 @@ def junk_learning(lab: Lab) -> str:
     said = []
 
     def teaches(what: str, token: str, source: str, target: str, by: str, expected: str) -> None:
-        before = learned(lab)
+        before, known = learned(lab), lab.run(lab.commands["learned_as"])
         mailbox.move(*lab.files(user), token, source, target, by)
         # Learning is done after the IMAP command has been answered; where nothing is to happen there is nothing to wait for.
         end = time.monotonic() + (PATIENCE if expected else 3)
@@ -1030,8 +1030,11 @@ def junk_learning(lab: Lab) -> str:
         if not right or sum(abs(count) for count in taught.values()) > 2:
             raise Broken(f"{what} by {by} taught {taught}, not {expected or 'nothing'}")
         said.append(f"{what} by {by}: spam {taught['spam']:+d}, ham {taught['ham']:+d}")
-        # Rspamd counts first, and then takes down which kind the message is; a hand is not as fast as that.
-        time.sleep(1)
+        # Rspamd counts first, and then takes down which kind the message is: before that it would not know the next move for a correction.
+        while expected and lab.run(lab.commands["learned_as"]) == known:
+            if time.monotonic() > end:
+                raise Broken(f"{what} by {by} was counted, and not remembered as {expected}")
+            time.sleep(0.2)  # the store has no event to wait for
 
     def new() -> str:
         token = secrets.token_hex(8)
