@@ -24,7 +24,7 @@ def left_behind(tmp_path: Path, meanwhile: str) -> str:
         source {ROOT}/tests/test
         trap 'kill $(cat $SCRATCH/*.pid 2>/dev/null) 2>/dev/null; umount $SCRATCH/cache/hosts-$network/host 2>/dev/null
               ip netns del $network 2>/dev/null; ip netns del other-$network 2>/dev/null' EXIT
-        before=$(traces)
+        before=$(traces) ends_within=0
         {meanwhile}
         left_behind
     """
@@ -52,3 +52,8 @@ def test_what_others_start_meanwhile_is_not_ours(tmp_path):
 ])
 def test_what_a_run_leaves_is_reported(tmp_path, leave, said):
     assert said in left_behind(tmp_path, leave)
+
+
+def test_what_ends_by_itself_is_waited_for(tmp_path):
+    assert left_behind(tmp_path, "ends_within=60; (setsid sleep 2 &) </dev/null >/dev/null 2>&1; ip netns add $network; "
+                                 "(sleep 2; ip netns del $network) &") == ""
