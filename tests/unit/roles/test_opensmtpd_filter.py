@@ -698,6 +698,19 @@ def test_a_disk_that_is_full_defers_and_the_next_message_is_whole(start):
     assert "message 6ba76466 is deferred: it cannot be stored: OSError: [Errno 27] File too large" in smtpd.end()
 
 
+@pytest.mark.parametrize(("octets", "answer"), [
+    (FILTER.ROOM, "proceed"), (FILTER.ROOM - 1, "reject|452 4.3.1 Insufficient system storage"), (OSError(13, "Permission denied"), DEFERRED)])
+def test_no_message_is_taken_for_which_the_queue_may_have_no_room(monkeypatch, octets, answer):
+    def statvfs(path):
+        if isinstance(octets, OSError):
+            raise octets
+        return argparse.Namespace(f_bavail=octets, f_frsize=1)
+
+    monkeypatch.setattr(FILTER.os, "statvfs", statvfs)
+    assert judged(monkeypatch, MESSAGE, spool="/var/spool/smtpd")[1] == answer
+    assert judged(monkeypatch, MESSAGE)[1] == "proceed"
+
+
 class Exhausted:
     """A pool that has no thread, but may run later what it has refused."""
 

@@ -31,6 +31,7 @@ import threading
 import time
 
 DEFERRED = "451 4.7.1 Service unavailable - try again later"
+FULL = "452 4.3.1 Insufficient system storage"
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
 NOT_OWNED = "553 5.7.1 The sender address is not yours"
 JUNK = b"X-Spam: Yes"
@@ -48,6 +49,9 @@ TOO_OFTEN = {
     "recipient-rate": "reject|450 4.7.1 Too many recipients in a minute from {}",
 }
 PER_MINUTE = {"mail-from": "message-rate", "rcpt-to": "recipient-rate"}
+# smtpd writes the end of a message when it closes its file, and does not look whether that succeeded (smtp_message_end): a short message
+# for which there is no room would be accepted, and be empty. So much must be free when one is committed, for all that are at this moment.
+ROOM = 1 << 20
 # Not at connect: a name that does not count as dynamic ends that phase for all later filters.
 SCORED = ("helo", "ehlo")
 # The newest protocol that is known; a later one is read as this, and a report in another form is an error.
@@ -430,6 +434,12 @@ def owned(path: str, user: str, sender: str) -> bool:
     return False
 
 
+def free(path: str) -> int:
+    """Return how many octets a service may still write to the file system of this path."""
+    found = os.statvfs(path)
+    return found.f_bavail * found.f_frsize
+
+
 def senderscore(answer: str) -> int | None:
     """Return the score in an answer of score.senderscore.com, or None: 127.255.255.255 is its word for "not registered"."""
     found = re.fullmatch(r"127\.0\.4\.(\d{1,3})", answer)
@@ -693,6 +703,8 @@ class Filter:
             answer, session.outcome = session.outcome.answer, Outcome()
             if session.doubt:
                 raise Deferred(session.doubt)
+            if answer == "proceed" and self.options.spool and free(self.options.spool) < ROOM:
+                answer = "reject|" + FULL
             self.result(key, token, answer)
         else:
             self.result(key, token, "proceed")
@@ -771,6 +783,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--quota", default="", help="socket of the policy service that knows quotas")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
+    parser.add_argument("--spool", default="", help="smtpd's queue, which must have room for a message; empty: it is not looked at")
     parser.add_argument("--trusted", action="append", default=[], help="a network without limits; may be repeated")
     for kind in TOO_OFTEN:
         unit = "at once" if kind == "connections" else "in a minute"
