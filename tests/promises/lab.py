@@ -803,7 +803,7 @@ def sieve_forgery(lab: Lab) -> str:
                 forged.append({"Message-ID": token, "From": what})
         genuine = lab.message(victim, user)
         lab.submit(genuine)
-        found = authentication(lab.at_bigmail(genuine["Message-ID"], within=60))
+        found = authentication(lab.at_bigmail(genuine["Message-ID"], within=PATIENCE))
         if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
             raise Broken(f"what {victim} wrote was redirected, and the strict receiver found {found}")
     for message in forged:
@@ -814,7 +814,7 @@ def sieve_forgery(lab: Lab) -> str:
         with mailbox.script(*lab.files(user), f'require ["vacation", "enotify"];\r\n{actions}\r\n'):
             message = lab.message(foreign, user)
             elsewhere(lab).submit(message)
-            lab.find(message["Message-ID"], (user, dict(lab.accounts)[user]), within=60)
+            lab.find(message["Message-ID"], (user, dict(lab.accounts)[user]), within=PATIENCE)
     said = answered(lab, user, foreign)
     with lab.big() as box:
         box.select("INBOX")
@@ -844,7 +844,7 @@ def answered(lab: Lab, user: str, foreign: str) -> str:
     with mailbox.script(*lab.files(user), f'require "vacation";\r\nvacation :handle "{token}" :addresses ["{user}"] "Away {token}";\r\n'):
         message = lab.message(foreign, user)
         elsewhere(lab).submit(message)
-        end = time.monotonic() + 60
+        end = time.monotonic() + PATIENCE
         with lab.big() as box:
             while True:
                 box.select("INBOX")
@@ -1332,7 +1332,7 @@ def agent_killed(lab: Lab) -> str:
         lab.run(f"for try in $(seq 100); do if pkill -9 {lab.mta.agent}; then exit 0; fi; sleep 0.2; done; exit 1")
     finally:
         lab.run(_DOVECOT.format(signal="CONT"))
-    end = time.monotonic() + 120
+    end = time.monotonic() + PATIENCE
     while True:  # an MTA may wait before it starts an agent anew
         lab.run(lab.mta.flush)
         try:
