@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import types
 from pathlib import Path
 
 import pytest
@@ -699,12 +700,12 @@ def test_a_disk_that_is_full_defers_and_the_next_message_is_whole(start):
 
 
 @pytest.mark.parametrize(("octets", "answer"), [
-    (FILTER.ROOM, "proceed"), (FILTER.ROOM - 1, "reject|452 4.3.1 Insufficient system storage"), (OSError(13, "Permission denied"), DEFERRED)])
+    (FILTER.ROOM, "proceed"), (FILTER.ROOM - 1, "reject|452 4.3.1 Insufficient system storage"), (PermissionError(), DEFERRED)])
 def test_no_message_is_taken_for_which_the_queue_may_have_no_room(monkeypatch, octets, answer):
     def statvfs(path):
         if isinstance(octets, OSError):
             raise octets
-        return argparse.Namespace(f_bavail=octets, f_frsize=1)
+        return types.SimpleNamespace(f_bavail=octets, f_frsize=1)
 
     monkeypatch.setattr(FILTER.os, "statvfs", statvfs)
     assert judged(monkeypatch, MESSAGE, spool="/var/spool/smtpd")[1] == answer
