@@ -16,7 +16,7 @@ options:
   _input:
     description:
       - A dictionary with C(filter), as P(postmaster.mail.mail_model#filter) returns it, and any of C(dnsbls), C(disabled_modules) and
-        C(signing), as in the variables of the role.
+        C(signing), as in the variables of the role, and C(domains), those of the mail and the server's name.
     type: dict
     required: true
 """
@@ -38,7 +38,8 @@ _value:
       whether DNSBLs are asked.
     - C(dnsbls) is a list of dictionaries with C(name), C(zone), C(symbol) and C(score).
     - C(signing) is a list of dictionaries with C(domain) and C(selectors), and each of these has C(selector) and C(path).
-    - C(module_files) maps paths to the text that switches a module off.
+    - C(dmarc) and C(arc_sealers) are those of C(filter); C(domains) is a list of those that nobody else may write in From.
+    - C(module_files) maps paths to the text that switches a module off, or on.
   type: dict
 """
 

@@ -38,6 +38,8 @@ HOST_NAMES = ("mailer-daemon", "root")
 MTAS = ("postfix", "opensmtpd")
 CERTIFICATE_METHODS = ("acme-http", "acme-dns", "files", "self-signed")
 CERTIFICATE_KEYS = ("method", "email", "directory", "ca", "names", "key", "chain")
+#: What becomes of mail that is not from its author's domain: the first is the default.
+DMARC_ACTIONS = ("junk", "reject", "score")
 DNS_BACKENDS = ("report", "rfc2136", "zone_file")
 DNS_KEYS = (
     "backend", "server", "port", "key_name", "key_algorithm", "key_secret", "zone_file", "zone_host", "reload", "ttl",
@@ -600,7 +602,7 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
 
 
 def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
-    options = problems.mapping(given, "mail_filter", ("reject", "junk", "greylist", "dnsbls", "trusted"))
+    options = problems.mapping(given, "mail_filter", ("reject", "junk", "greylist", "dnsbls", "trusted", "dmarc", "arc_sealers"))
     greylist = options.get("greylist", 4)
     result: dict[str, Any] = {
         "reject": float(problems.number(options.get("reject", 15), "mail_filter.reject", 1, 1000)),
@@ -608,7 +610,14 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
         "greylist": None if greylist in (None, False) else float(problems.number(greylist, "mail_filter.greylist", 0, 1000)),
         "dnsbls": problems.boolean(options.get("dnsbls", True), "mail_filter.dnsbls"),
         "trusted": [],
+        "dmarc": problems.choice(options.get("dmarc", DMARC_ACTIONS[0]), "mail_filter.dmarc", DMARC_ACTIONS),
+        "arc_sealers": sorted({
+            domain for text in problems.strings(options.get("arc_sealers"), "mail_filter.arc_sealers")
+            if (domain := problems.attempt(_names.domain_name, text, "mail_filter.arc_sealers"))
+        }),
     }
+    if result["dmarc"] == "score" and result["arc_sealers"]:
+        problems.add("mail_filter.arc_sealers says whose seals excuse a failure of DMARC, and mail_filter.dmarc 'score' has no use for it")
     for text in problems.strings(options.get("trusted"), "mail_filter.trusted"):
         try:
             result["trusted"].append(str(ipaddress.ip_network(text)))

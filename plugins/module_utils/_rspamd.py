@@ -24,6 +24,10 @@ _OWN = {
     "settings": "no variable: it keeps our own users' mail from being delayed",
 }
 
+#: Seals are verified where mail_filter.arc_sealers names some, and none is made: that of a stranger's is no opinion of ours.
+_ARC_FILE = "rspamd/local.d/arc.conf"
+_ARC_VERIFIES = "# Ansible managed\nenabled = true;\nsign_local = false;\nsign_authenticated = false;\nsign_inbound = false;\n"
+
 
 def dnsbls(given: Sequence[Any], option: str = "dnsbls") -> list[dict[str, Any]]:
     """Return the DNSBLs to add: C(name) of the rule, C(zone), C(symbol) and C(score) of a listed address.
@@ -92,15 +96,27 @@ def module_files(given: Sequence[str], option: str = "disabled_modules") -> dict
     return files
 
 
+def own_domains(given: Sequence[str]) -> list[str]:
+    """Return the domains that only we may write in From: those of the mail and the server's name.
+
+    :param given: of these, a name without a dot is one that no address outside of a host has
+    """
+    return sorted({domain_name(name, "rspamd_domains") for name in given if "." in name})
+
+
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that Rspamd's configuration is printed from.
 
-    :param given: C(filter), as the model has it; C(dnsbls), C(disabled_modules) and C(signing), as the role's variables
-    :returns: C(reject), C(junk), C(greylist) (or None), C(trusted), C(rbl) (whether DNSBLs are asked at all), and what
-        :func:`dnsbls`, :func:`signing` and :func:`module_files` return
+    :param given: C(filter), as the model has it; C(dnsbls), C(disabled_modules) and C(signing), as the role's variables; C(domains), those
+        of the mail and the server's name
+    :returns: C(reject), C(junk), C(greylist) (or None), C(trusted), C(rbl) (whether DNSBLs are asked at all), C(dmarc), C(arc_sealers),
+        C(domains), and what :func:`dnsbls`, :func:`signing` and :func:`module_files` return
     :raises MailError: a value that breaks a rule
     """
     thresholds = given["filter"]
+    files = module_files(given.get("disabled_modules") or (), "rspamd_disabled_modules")
+    if thresholds["arc_sealers"]:
+        files[_ARC_FILE] = _ARC_VERIFIES
     lists = dnsbls(given.get("dnsbls") or (), "rspamd_dnsbls")
     return {
         "reject": thresholds["reject"],
@@ -110,5 +126,8 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         "rbl": bool(thresholds["dnsbls"]),
         "dnsbls": lists if thresholds["dnsbls"] else [],
         "signing": signing(given.get("signing"), "rspamd_signing"),
-        "module_files": module_files(given.get("disabled_modules") or (), "rspamd_disabled_modules"),
+        "dmarc": thresholds["dmarc"],
+        "arc_sealers": thresholds["arc_sealers"],
+        "domains": own_domains(given.get("domains") or ()),
+        "module_files": files,
     }

@@ -44,7 +44,8 @@ class Mta:
     """How to look into the queue (C(list), read by C(read)), remove from it, and try all of it now; what speaks LMTP with Dovecot, and
     under which user, as arguments of pkill(1) and pgrep(1).
 
-    C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to.
+    C(srs_hash) takes the secret of forwarded mail's senders, the stamp, domain and local part of one, and the domain that it comes back to;
+    C(srs_length) is how long that hash is.
     C(judges_names) is whether it judges clients by their names itself, before the filter weighs them; C(knows_accounts), whether it knows
     which account of the host a message is from; C(srs_at_alias), whether forwarded mail comes back to the domain of its alias, whichever
     that is.
@@ -56,23 +57,26 @@ class Mta:
     flush: str
     srs_hash: Callable[[str, str, str, str, str], str]
     agent: str
+    srs_length: int
     judges_names: bool = False
     knows_accounts: bool = False
     srs_at_alias: bool = False
 
 
-def _short(digest: bytes) -> str:
-    return base64.b64encode(digest).decode()[:4]
+#: smtpd can make no longer ones.
+_SRS_LENGTH = {"postfix": 8, "opensmtpd": 4}
 
 
 def postfix_srs_hash(key: str, stamp: str, domain: str, local: str, _back: str) -> str:
     """Return the hash of libsrs2, which PostSRSd uses."""
-    return _short(hmac.digest(key.encode(), f"{stamp}{domain}{local}".lower().encode(), "sha1"))
+    digest = base64.b64encode(hmac.digest(key.encode(), f"{stamp}{domain}{local}".lower().encode(), "sha1"))
+    return digest.decode()[: _SRS_LENGTH["postfix"]]
 
 
 def opensmtpd_srs_hash(key: str, stamp: str, domain: str, local: str, back: str) -> str:
     """Return the hash of smtpd's own scheme (srs.c), in the alphabet of RFC 3548 section 4."""
-    return _short(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest()).translate(str.maketrans("+/", "-_"))
+    digest = base64.urlsafe_b64encode(hashlib.sha1(f"{key}{stamp}={domain}={local}@{back}".encode()).digest())
+    return digest.decode()[: _SRS_LENGTH["opensmtpd"]]
 
 
 # What a program on the host sends waits before the queue, and pickup looks for it once a minute, or when it is told. Whoever tells it
@@ -81,9 +85,9 @@ _POSTFIX_FLUSH = "postqueue -f && for try in 1 2 3 4 5; do if postkick public pi
 
 MTAS = {
     "postfix": Mta("postqueue -j", postfix_queue, "postsuper -d {id}", _POSTFIX_FLUSH, postfix_srs_hash,
-                   "-x lmtp -u postfix", knows_accounts=True),
+                   "-x lmtp -u postfix", _SRS_LENGTH["postfix"], knows_accounts=True),
     "opensmtpd": Mta("smtpctl show queue", opensmtpd_queue, "smtpctl remove {id}", "smtpctl schedule all", opensmtpd_srs_hash,
-                     "-x mail.lmtp", judges_names=True, srs_at_alias=True),
+                     "-x mail.lmtp", _SRS_LENGTH["opensmtpd"], judges_names=True, srs_at_alias=True),
 }
 
 #: Where a message that has been learnt as both kinds is not always learnt a third time: Rspamd 3.4.

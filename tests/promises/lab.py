@@ -56,7 +56,8 @@ class Lab(Server):
     is how its queue is seen, C(further_ports) are open beside those of mail and SSH, C(learns_again) is whether a message is learnt
     a third time, all from cells.py; C(bigmail) is a mailbox at the strict receiver; C(quota) is that of the last account, in bytes;
     C(score) the Senderscore that clients need; C(guesser) an IPv4 address to guess passwords from, C(neighbours) names of such addresses
-    in one network of IPv6, and C(counts_networks) whether the limits of one client are those of such a network.
+    in one network of IPv6, and C(counts_networks) whether the limits of one client are those of such a network; C(filter) is
+    C(mail_filter); C(client_key) is the file with the DKIM key of C(client.test).
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
@@ -71,6 +72,8 @@ class Lab(Server):
     receiver: list[str] = dataclasses.field(default_factory=list)
     quota: int = 0
     score: int = 0
+    filter: dict[str, Any] = dataclasses.field(default_factory=dict)
+    client_key: str = ""
     guesser: str = ""
     neighbours: tuple[str, ...] = ()
     counts_networks: bool = False
@@ -345,18 +348,127 @@ def in_from_bigmail(lab: Lab) -> str:
 
 @book.promise("forged-headers")
 def forged_headers(lab: Lab) -> str:
-    """What a stranger claims about authentication and spam in headers of our kind does not reach the reader."""
-    user = lab.account()[0]
+    """What anybody, a stranger, a user who has logged in or a program on the host, claims about authentication and spam in headers of our
+    kind does not reach the reader, however it is written; nor does it say where a message is filed."""
+    user, other = lab.account(), lab.account(1)
     claim = f"claim-{secrets.token_hex(4)}"
-    forged = {"Authentication_Results": f"{lab.fqdn}; dkim=pass header.d={claim}", "X_Spam": claim, "X_Spam_Status": f"No, {claim}",
-              "X_Postmaster_Mail_Script": claim}
-    message = lab.message(f"outside@{lab.helo}", user, **forged)
-    lab.deliver(message, user)
-    arrived = lab.find(message["Message-ID"])
-    told = [f"{name}: {value}" for name, value in arrived.items() if claim in str(value)]
-    if told:
-        raise Broken(f"reached the reader: {told}")
-    return f"{len(arrived.items())} headers, none of the forged ones"
+    names = ("X-Spam", "X-Spam-Flag", "X-Spam-Status", "x-spam-LEVEL", "X-Spam-Anything", "X-Spamd-Bar", "X-Spamd-Result", "X-Rspamd-Act")
+    results = (f"{lab.fqdn}; dkim=pass header.d={claim}", f"{lab.fqdn.upper()} 1; spf=pass {claim}", f'({claim}) "{lab.fqdn}"; dmarc=pass',
+               f"\r\n {lab.fqdn}; spf=pass {claim}", f"other.test; spf=pass {claim}")
+
+    def forged(author: str, verdict: str) -> tuple[str, bytes]:
+        message = lab.message(author, user[0])
+        lines = [f"{name}: {verdict} {claim}" for name in (*names, *names[:2])] + [f"Authentication-Results: {value}" for value in results]
+        text = "\r\n".join(lines).encode() + b"\r\n" + message.as_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        return message["Message-ID"], text
+
+    found = {}
+    stranger, text = forged(f"outside@{lab.helo}", "No,")  # another word would count against it
+    with lab.smtp(25, "starttls") as session:
+        found[stranger] = session.send(f"outside@{lab.helo}", [user[0]], f"X-Postmaster-Mail-Script: {claim}\r\n".encode() + text)
+    for verdict in ("Yes,", "No,"):
+        theirs, text = forged(other[0], verdict)
+        with lab.smtp(587, "starttls") as session:
+            session.login(*other)
+            found[theirs] = session.send(other[0], [user[0]], text)
+        own, text = forged(f"root@{lab.fqdn}", verdict)
+        # As programs write it, without a recipient, which the filter holds against it already.
+        plain = re.sub(r"(?m)^To: .*\n", "", text.replace(b"\r\n", b"\n").decode())
+        lab.run(f"printf %s {shlex.quote(plain)} | sendmail -f {shlex.quote(f'root@{lab.fqdn}')} {shlex.quote(user[0])}")
+        found[own] = (250, "")
+    headers = 0
+    for message_id, (code, reply) in found.items():
+        _promises.accepted(code, reply, f"a message {message_id} with forged headers")
+        arrived = lab.find(message_id)
+        headers += len(arrived.items())
+        told = [f"{name}: {value}" for name, value in arrived.items() if claim in str(value)]
+        if told:
+            raise Broken(f"reached the reader of {message_id}, from {arrived['From']}: {told}")
+    return f"{headers} headers of {len(found)} messages in the inbox, none of the forged ones"
+
+
+def with_author(message: Any, author: str, extra: bytes = b"") -> bytes:
+    """Return a message with this text in From, as it is written, and with further header lines."""
+    return extra + re.sub(rb"(?m)^From: .*$", b"From: " + author.encode(), message.as_bytes(), count=1)
+
+
+def send_from(lab: Lab, content: bytes, sender: str, client: str, greeting: str) -> tuple[int, str]:
+    """Send a message to the first account as another server, again if it is to come later; return the last answer."""
+    for _attempt in (1, 2):
+        with dataclasses.replace(lab, helo=greeting).smtp(source=client) as session:
+            code, reply = session.send(sender, [lab.account()[0]], content)
+        if not 400 <= code <= 499:
+            break
+        lab.run(lab.commands["greylist_later"])
+    return code, reply
+
+
+@book.promise("forged-from")
+def forged_from(lab: Lab) -> str:
+    """Mail from outside whose From is a domain of ours, or below one, or one of several addresses, and mail that fails a DMARC policy of
+    quarantine or reject, does not reach the inbox: it lands in Junk, or is refused where mail_filter says so, as a policy of reject asks.
+    What a mailing list passes on that is authenticated itself goes by its score, as does a domain in test, and what somebody has sealed
+    whom mail_filter trusts."""
+    if not lab.update:
+        raise NotAsked("needs a zone that can be changed")
+    refuses = lab.filter.get("dmarc", "junk") == "reject"
+    user, ours = lab.account()[0], lab.account()[0].partition("@")[2]
+    lab.update("shop.test", *((f"_dmarc.{name}.shop.test", "TXT", f'"v=DMARC1; p=quarantine; {tag}"')
+                              for name, tag in (("testing", "t=y"), ("seldom", "pct=1"))))
+    good, bad = ("198.51.100.1", "client.test"), ("198.51.100.8", "listed.client.test")
+    lists = b"List-Id: A list <list.client.test>\r\nList-Post: <mailto:list@client.test>\r\n"
+    outside = f"outside@{lab.helo}"
+    said = []
+
+    def expect(
+        author: str, outcome: str, sender: str = outside, client: tuple[str, str] = good, extra: bytes = b"", sealed: str = ""
+    ) -> None:
+        message = lab.message(f"x@{client[1]}", user)
+        content = with_author(message, author, extra)
+        code, reply = send_from(lab, seal(lab, content, sealed) if sealed else content, sender, *client)
+        what = f"From: {author}, from <{sender}> by {client[1]}, {sealed or extra.decode().strip()}"
+        if outcome == "refused":
+            if code not in (550, 554) or "5.7.1" not in reply:
+                raise Broken(f"{what} was answered with {code} {reply}")
+        else:
+            _promises.accepted(code, reply, what)
+            try:
+                lab.find(message["Message-ID"], folder=outcome)
+            except Broken as exc:
+                raise Broken(f"{what}: {exc}") from None
+        said.append(f"{author} {'by a list' if extra else ''}{sealed}: {outcome}")
+
+    forged = "refused" if refuses else "Junk"
+    for author in ("somebody@{ours}", "SOMEBODY@{OURS}", "x@nowhere.{ours}", "root@{fqdn}", "a+b@client.test>, <x@{ours}"):
+        expect(f"<{author.format(ours=ours, OURS=ours.upper(), fqdn=lab.fqdn)}>", forged)
+    expect(f"<{user}>", forged, sender=user)
+    expect("<x@client.test>", forged, sender="x@ns.test", client=bad)
+    expect("<x@bigmail.test>", forged)
+    # Nobody asks for more than that here. Of several, Rspamd looks for no policy, or for that of the first one only.
+    for author in ("<x@seldom.shop.test>", "<x@bigmail.test>, <y@bigmail.test>", "<a+b@client.test>, <x@bigmail.test>", "nobody"):
+        expect(author, "Junk")
+    expect("<x@testing.shop.test>", "INBOX")
+    expect(f"<{user}>", "INBOX", extra=lists)
+    expect("<x@bigmail.test>", "INBOX", extra=lists)
+    # Of another domain than the list's, or of nobody's at all.
+    expect(f"<{user}>", forged, extra=lists.replace(b"client.test", b"bigmail.test"))
+    expect(f"<{user}>", forged, extra=lists.partition(b"\r\n")[0] + b"\r\n")
+    expect(f"<{user}>", forged, sender="x@ns.test", client=bad, extra=lists)
+    # Sealed, whom nobody else vouches for.
+    trusted = "client.test" in lab.filter.get("arc_sealers", [])
+    expect(f"<{user}>", "INBOX" if trusted else forged, sender="x@ns.test", client=bad, sealed="dmarc=pass")
+    expect("<x@bigmail.test>", "INBOX" if trusted else forged, sender="x@ns.test", client=bad, sealed="dmarc=pass")
+    expect("<x@bigmail.test>", forged, sender="x@ns.test", client=bad, sealed="dmarc=fail")
+    return "; ".join(said)
+
+
+def seal(lab: Lab, content: bytes, found: str) -> bytes:
+    """Return a message sealed by C(client.test) (RFC 8617), which has found this."""
+    with open(lab.client_key, "rb") as key:
+        results = b"Authentication-Results: lists.client.test; %s header.from=x\r\n" % found.encode()
+        text = results + content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        names = [b"from", b"to", b"subject", b"date", b"message-id"]
+        return b"".join(dkim.arc_sign(text, b"internet", b"client.test", key.read(), b"lists.client.test", include_headers=names)) + text
 
 
 @book.promise("from-read-alike")
@@ -649,8 +761,9 @@ def report_about(lab: Lab, message_id: str, otherwise: str, within: float = PATI
 
 @book.promise("forwarding")
 def forwarding(lab: Lab) -> str:
-    """What an alias forwards elsewhere has a sender of ours, which SPF allows, and its signature still verifies. What stays here
-    keeps its sender, and so does mail that is not forwarded, is from our own users, or is a bounce."""
+    """What an alias forwards elsewhere has a sender of ours, which SPF allows, and its signature still verifies; also where a stranger has
+    written an address of ours. What stays here keeps its sender, and so does mail that is not forwarded, is from a user who has logged
+    in, or is a bounce."""
     origin, foreign = elsewhere(lab), lab.bigmail["user"]
     user = lab.account()[0]
     both, away = alias_to(lab, user, foreign), alias_to(lab, foreign)
@@ -665,6 +778,12 @@ def forwarding(lab: Lab) -> str:
     kept = returns_to(lab.find(message["Message-ID"]))
     if kept != foreign:
         raise Broken(f"{user} got it from <{kept}>")
+    message = lab.message("x@ns.test", away)  # a domain without DMARC, as SPF passes for nobody that it names
+    lab.deliver(message, away, sender=user)
+    name, _at, domain = user.partition("@")
+    forged = returns_to(lab.at_bigmail(message["Message-ID"], within=60))
+    if not re.match(rf"SRS0[-+=].*={re.escape(domain)}={re.escape(name)}@", forged):
+        raise Broken(f"what a stranger sent as {user} came from <{forged}>")
     for recipient in (away, foreign):
         message = lab.message(user, recipient)
         lab.submit(message)
@@ -688,8 +807,8 @@ def sender_of_ours(lab: Lab) -> str:
 
 @book.promise("forwarding-bounces")
 def forwarding_bounces(lab: Lab) -> str:
-    """A bounce of forwarded mail finds its way to whom the mail was from, whether made here or elsewhere; an address to come back to
-    that is made up, or changed, is refused, also where a catch-all takes the rest."""
+    """A bounce of forwarded mail finds its way to whom the mail was from, whether made here or elsewhere, and nothing but a bounce does; an
+    address to come back to that is made up, or changed, is refused, also where a catch-all takes the rest."""
     origin, foreign = elsewhere(lab), lab.bigmail["user"]
     gone = alias_to(lab, "nobody@" + foreign.partition("@")[2])
     sender = sender_of_ours(lab)
@@ -701,16 +820,22 @@ def forwarding_bounces(lab: Lab) -> str:
     told = report_about(lab, message["Message-ID"], f"{gone} leads to nobody, and {foreign} was not told")
     if returns_to(told):
         raise Broken(f"{foreign} was told by <{returns_to(told)}>, which is no bounce: {told['Subject']}")
+    with lab.smtp() as session:
+        code, reply = session.envelope(f"outside@{lab.helo}", sender)
+    _promises.refused(code, reply, f"mail to {sender} that is no bounce")
     local, _at, domain = sender.partition("@")
     parts = local.split("=")
+    if len(parts[1]) != lab.mta.srs_length:
+        raise Broken(f"the hash in {sender} has {len(parts[1])} characters, not {lab.mta.srs_length}")
     # Another letter, and not the other case of the same one: a hash is compared without regard to case.
     hashed, stamp = (("B" if part[0] in "Aa" else "A") + part[1:] for part in parts[1:3])
     changed = "=".join([parts[0], hashed, *parts[2:]])
     older = "=".join([*parts[:2], stamp, *parts[3:]])
     other = "=".join([*parts[:-1], f"somebody-{secrets.token_hex(3)}"])
     where = (domain, *(lab.catch_all if lab.mta.srs_at_alias else ()))
-    for attempt in (changed, older, other, f"SRS0=AAAA=AA=bigmail.test={foreign.partition('@')[0]}", f"SRS1=AAAA=bigmail.test={local[4:]}",
-                    f"SRS0={foreign.replace('@', '=')}", "SRS0="):
+    shorter = [f"{parts[0]}={'='.join([parts[1][:length], *parts[2:]])}" for length in range(1, lab.mta.srs_length)]
+    for attempt in (changed, older, other, *shorter, f"SRS0=AAAA=AA=bigmail.test={foreign.partition('@')[0]}",
+                    f"SRS1=AAAA=bigmail.test={local[4:]}", f"SRS0={foreign.replace('@', '=')}", "SRS0="):
         for reverse_path, back in itertools.product(("", f"outside@{lab.helo}"), where):
             with lab.smtp() as session:
                 code, reply = session.envelope(reverse_path, f"{attempt}@{back}")

@@ -117,7 +117,8 @@ def test_the_variables_of_one_role_are_judged_together(site):
     _status, output = site(one(postfix_aliases={"a@example.org": "gone@example.org"}))
     assert rules(output) == ["postfix_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
     _status, output = site(one(rspamd_filter={"dnsbl": []}, mail_filter={}))
-    assert rules(output) == ["rspamd_filter has no key 'dnsbl' (did you mean 'dnsbls'?); it knows reject, junk, greylist, dnsbls, trusted"]
+    assert rules(output) == ["rspamd_filter has no key 'dnsbl' (did you mean 'dnsbls'?); it knows "
+                             "reject, junk, greylist, dnsbls, trusted, dmarc, arc_sealers"]
 
 
 def test_a_key_of_its_own_for_the_challenge(site):

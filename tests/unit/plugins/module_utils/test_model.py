@@ -40,7 +40,9 @@ def test_ten_lines_make_a_whole_model():
     assert model["users"]["me@example.org"] == {"password_hash": HASH, "quota": 0, "senders": []}
     assert model["domains"]["example.org"]["dmarc"]["rua"] == ["postmaster@example.org"]
     assert model["aliases"]["abuse@example.org"] == ["me@example.org"]
-    assert model["filter"] == {"reject": 15.0, "junk": 6.0, "greylist": 4.0, "dnsbls": True, "trusted": []}
+    assert model["filter"] == {
+        "reject": 15.0, "junk": 6.0, "greylist": 4.0, "dnsbls": True, "trusted": [], "dmarc": "junk", "arc_sealers": [],
+    }
 
 
 def test_a_role_alone_passes_only_what_it_has():
@@ -115,6 +117,12 @@ def test_a_role_alone_passes_only_what_it_has():
          "private key, and what is written from it can be read by everyone: take the key out of it"),
         ({"certificates": {"method": "acme-dns"}}, "mail_certificates.method 'acme-dns' needs mail_dns.backend 'rfc2136' "
          "to answer the challenge (RFC 8555 section 8.4)"),
+        ({"filter": {"dmarc": "quarantine"}}, "mail_filter.dmarc 'quarantine' is unknown; it is one of junk, reject, score"),
+        ({"filter": {"dmarc": False}}, "mail_filter.dmarc False is unknown; it is one of junk, reject, score"),
+        ({"filter": {"arc_sealers": "google"}},
+         "mail_filter.arc_sealers 'google' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
+        ({"filter": {"arc_sealers": ["google.com"], "dmarc": "score"}}, "mail_filter.arc_sealers says whose seals excuse a failure of "
+         "DMARC, and mail_filter.dmarc 'score' has no use for it"),
         ({"filter": {"junk": 20}}, "mail_filter.junk 20 must be below mail_filter.reject 15: nothing would land in Junk"),
         ({"addresses": "198.18.0.1"}, "mail_addresses '198.18.0.1' is not public (benchmarks, RFC 2544): other mail servers "
          "cannot reach it. Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"),
@@ -208,7 +216,7 @@ _NESTED = {
     "refusals": (None, ("addresses", "postfix", "opensmtpd")),
     "host_senders": ("www-data", ()),
     "certificates": (None, tuple(_model.CERTIFICATE_KEYS)),
-    "filter": (None, ("reject", "junk", "greylist", "dnsbls", "trusted")),
+    "filter": (None, ("reject", "junk", "greylist", "dnsbls", "trusted", "dmarc", "arc_sealers")),
 }
 _DOMAIN = {"dkim": ("selector", "bits"), "spf": ("all", "terms"), "dmarc": ("policy", "subdomain_policy", "rua", "ruf", "adkim", "aspf")}
 

@@ -110,6 +110,22 @@ def test_plan():
     assert list(found["module_files"]) == ["rspamd/local.d/arc.conf"]
 
 
+def test_nobody_else_writes_our_domains_in_from():
+    model = normalise({"domains": {"Example.ORG": {}, "example.net": {}}})
+    found = plan({"filter": model["filter"], "domains": [*model["domains"], "Mail.example.org"]})
+    assert (found["domains"], found["dmarc"]) == (["example.net", "example.org", "mail.example.org"], "junk")
+    # A role alone may know neither, and only the inventory's word for the host.
+    assert plan({"filter": model["filter"], "domains": ["testhost"]})["domains"] == []
+
+
+def test_seals_are_verified_where_somebody_is_trusted_with_them():
+    model = normalise({"filter": {"arc_sealers": ["Google.com.", "example.net"]}})
+    found = plan({"filter": model["filter"], "disabled_modules": ["arc", "neural"]})
+    assert found["arc_sealers"] == ["example.net", "google.com"]
+    assert "enabled = true" in found["module_files"]["rspamd/local.d/arc.conf"]
+    assert "enabled = false" in found["module_files"]["rspamd/local.d/neural.conf"]
+
+
 def test_plan_without_dnsbls_asks_none():
     found = plan({"filter": normalise({"filter": {"dnsbls": False, "greylist": False}})["filter"], "dnsbls": ["dnsbl.test"]})
     assert (found["rbl"], found["dnsbls"], found["greylist"]) == (False, [], None)
