@@ -206,7 +206,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     :param given: C(model), C(delivery), C(owner), and as in the role's variables C(rdns), C(fcrdns), C(dynamic),
         C(static_names), C(dynamic_names), C(srs_key) and C(warn_intervals); C(own_addresses), those that the host itself has,
         C(usual_addresses), by family the one that the system sends from, and C(binds_ipv6), as for :func:`sources`
-    :returns: C(files) (name of a table to its text), C(own) (our senders), C(trusted), C(static), C(dynamic) and C(sources) (quoted
+    :returns: C(files) (name of a table to its text), C(trusted), C(static), C(dynamic) and C(sources) (quoted
         strings), C(checks), C(limits), C(srs_days), C(warnings), and C(client_limits), options of our filter
     :raises MailError: a value that breaks a rule
     """
@@ -219,7 +219,6 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     bound = sources(addresses, given.get("own_addresses") or (), given.get("usual_addresses") or {}, given.get("binds_ipv6", True))
     return {
         "files": files(given["model"], given["delivery"], given["owner"]),
-        "own": [f'"@{domain}"' for domain in sorted({*given["delivery"]["domains"], given["model"]["fqdn"]})],
         "trusted": [f'"{network}"' for network in trusted],
         "client_limits": _limits.opensmtpd(trusted),
         "static": static,

@@ -10,12 +10,19 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _limits
-from ansible_collections.postmaster.mail.plugins.module_utils._delivery import srs_key
+from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: What the domain of a forwarded recipient ends in on its way through this host. No such domain exists (RFC 6761 section 6.4),
 #: so nothing is ever sent there by mistake.
 SUFFIX = "srs.invalid"
+
+#: How many characters of a hash make an address of ours; case does not count, so each is worth a little more than five bits. With that of
+#: an earlier release, which are read until none of them is young enough, one in two million guesses is right.
+HASH_LENGTH = 8
+FORMER_HASH_LENGTH = 4
+#: The day of an address, modulo 1024, in these digits (RFC 4648 section 6).
+_STAMPS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 # RFC 1035 section 2.3.4.
 _LONGEST_DOMAIN = 253
@@ -88,14 +95,23 @@ def login_senders(host_senders: Mapping[str, Iterable[str]], fqdn: str) -> list[
     return [*lines, {"pattern": "^([a-z_][a-z0-9_.-]*)$", "senders": ", ".join(["$1", f"$1@{fqdn}", *everybody])}]
 
 
+def stamps(day: int) -> list[str]:
+    """Return how the days are written on which an address was made that is still good on this one.
+
+    :param day: days since 1970
+    """
+    return [_STAMPS[number % 1024 // 32] + _STAMPS[number % 32] for number in range(day - SRS_DAYS, day + 1)]
+
+
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Postfix's tables are printed from.
 
-    :param given: C(model), C(delivery), and as in the role's variables C(srs) and C(srs_key)
+    :param given: C(model), C(delivery), and as in the role's variables C(srs) and C(srs_key); C(day), today as days since 1970
     :returns: C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but with marked targets, and
-        C(srs): None where nothing is forwarded or
-        senders stay as they are, else C(domain), C(excluded) (domains whose senders stay) and C(pattern) (a regular expression of
-        POSIX for addresses that only we can have made), C(suffix) and C(suffix_pattern); C(client_limits), parameters
+        C(srs): None where nothing is forwarded or senders stay as they are, else C(domain), C(suffix), C(suffix_pattern),
+        C(hash_length), C(former_hash_length), C(days) (how long an address is good), and regular expressions of POSIX: C(pattern) for
+        all that looks like an address made here, C(made) for what may have been, C(made_before) for what an earlier release may have
+        made up to this day; C(client_limits), parameters
     :raises MailError: a value that breaks a rule
     """
     model, tables = given["model"], given["delivery"]
@@ -108,10 +124,17 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
         if marked != (aliases, system):
             aliases, system = marked
             domain = srs_domain(model)
+            back, digit = _quoted(domain), "[A-Za-z0-9+/]"
+            former, days = f"[-+=]{digit}{{{FORMER_HASH_LENGTH}}}", "|".join(stamps(given.get("day", 0)))
             srs = {
                 "domain": domain,
-                "excluded": here,
-                "pattern": f"^(SRS[01][-+=].*@{_quoted(domain)})$",
+                "hash_length": HASH_LENGTH,
+                "former_hash_length": FORMER_HASH_LENGTH,
+                "days": SRS_DAYS,
+                "pattern": f"^(SRS[01][-+=].*@{back})$",
+                "made": f"^(SRS[01][-+=]{digit}{{{HASH_LENGTH}}}=.*@{back})$",
+                # An address that was rewritten twice has the stamp of the first time, behind that one's hash.
+                "made_before": f"^(SRS(0{former}|1{former}=[^=@]+=[-+=][^=@]+)=({days})=.*@{back})$",
                 "suffix": SUFFIX,
                 "suffix_pattern": rf"^(.*)\.{_quoted(SUFFIX)}$",
             }

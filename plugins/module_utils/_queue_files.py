@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
@@ -31,11 +31,16 @@ RETURN = {"full": (1, "FULL"), "headers": (2, "HDRS")}
 
 @dataclass(frozen=True)
 class Recipient:
-    """Where a copy goes, and which address it was sent to; C(notify) has the keys of C(NOTIFY)."""
+    """Where a copy goes, and which address it was sent to; C(notify) has the keys of C(NOTIFY).
+
+    C(rewrites) is whether its queue has the sender rewritten where this copy is forwarded, also one of ours. It does so unless a user has
+    logged in to send it, which nothing else in the queue tells.
+    """
 
     address: str
     original: str
     notify: frozenset[str] = frozenset()
+    rewrites: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def addressed(message: Message, delivery: Mapping[str, Any]) -> list[tuple[Recip
     found: dict[str, tuple[Recipient, bool]] = {}
     for recipient in message.recipients:
         for address, here in destinations(recipient.address, delivery):
-            found.setdefault(address, (Recipient(address, recipient.original, recipient.notify), here))
+            found.setdefault(address, (replace(recipient, address=address), here))
     return list(found.values())
 
 
@@ -203,7 +208,7 @@ def read_postfix(name: str, data: bytes) -> Message:
                 # has to be. Where it is on the original one, the sender is what it is to be, and nothing must hint at another.
                 address = _address(value.removesuffix(f".{SUFFIX}"), "recipient")
                 whom = address if not original or original.endswith(f".{SUFFIX}") else _address(original, "recipient")
-                recipients.append(Recipient(address, whom, wishes))
+                recipients.append(Recipient(address, whom, wishes, rewrites=address != value))
             original, notify = "", 0
     if sender is None:
         raise MailError("the queue file names no sender")
@@ -229,8 +234,9 @@ def _ours(address: str, delivery: Mapping[str, Any]) -> bool:
 
 
 def _forwarded(sender: str, recipient: Recipient, delivery: Mapping[str, Any]) -> bool:
-    """Whether mail that somebody elsewhere has sent to an address of ours goes on to one elsewhere."""
-    return [_ours(address, delivery) for address in (sender, recipient.original, recipient.address)] == [False, True, False]
+    """Whether mail to an address of ours, which no user of ours has sent, goes on to one elsewhere."""
+    foreign = bool(sender) and (recipient.rewrites or not _ours(sender, delivery))
+    return foreign and [_ours(address, delivery) for address in (recipient.original, recipient.address)] == [True, False]
 
 
 def write_postfix(message: Message, origin: str, delivery: Mapping[str, Any]) -> bytes:
@@ -303,7 +309,8 @@ class Envelope:
     def recipient(self) -> Recipient:
         bits = int(self.fields.get("dsn-notify", "0"))
         wishes = frozenset(wish for wish, (_other, bit) in NOTIFY.items() if bits & bit)
-        return Recipient(_address(self.fields["dest"], "recipient"), _address(self.fields["rcpt"], "recipient"), wishes)
+        rewrites = self.fields.get("dispatcher") != "send-own"
+        return Recipient(_address(self.fields["dest"], "recipient"), _address(self.fields["rcpt"], "recipient"), wishes, rewrites)
 
     @property
     def sender(self) -> str:
@@ -353,14 +360,13 @@ def write_opensmtpd(message: Message, msgid: str, delivery: Mapping[str, Any]) -
     :raises MailError: a recipient that is nobody's
     """
     sender = message.sender if "@" in message.sender else f"{message.sender}@{delivery['fqdn']}" if message.sender else "@"
-    # SPF allows our own senders anyway.
-    send = "send-own" if delivery.get("srs") and message.sender and _ours(sender, delivery) else "send"
+    own = bool(delivery.get("srs") and message.sender) and _ours(sender, delivery)
     files: dict[str, bytes] = {}
     for recipient, here in addressed(message, delivery):
         original = recipient.original if "@" in recipient.original else f"{recipient.original}@{delivery['fqdn']}"
         lines = {
             "version": "3",
-            "dispatcher": "deliver" if here else send,
+            "dispatcher": "deliver" if here else "send-own" if own and not recipient.rewrites else "send",
             "type": "mda" if here else "mta",
             "smtpname": delivery["fqdn"],
             "helo": "localhost",

@@ -49,8 +49,8 @@ options:
       - Who is who on this server, required with O(state=handed_over); C(domains), C(mailboxes), C(aliases) and C(system) as in the
         result of the filter P(postmaster.mail.mail_delivery#filter), C(fqdn), the name of the host, for OpenSMTPD C(mail_user), the
         user who owns the mailboxes, and C(srs), whether O(target) rewrites the sender of mail that it forwards.
-      - Mailboxes are delivered to by OpenSMTPD's action C(deliver), everything else is sent by its action C(send); with C(srs), mail of
-        our own senders by C(send-own).
+      - Mailboxes are delivered to by OpenSMTPD's action C(deliver), everything else is sent by its action C(send); with C(srs), what
+        users have sent who had logged in by C(send-own).
     type: dict
   postfix_spool:
     description: Postfix's queue directory.

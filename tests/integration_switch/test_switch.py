@@ -384,7 +384,7 @@ class Chapter:
         forwarded, own = forward(), submit([AWAY])
         self.wait_queued(before + 2)
         if self.old == "postfix":
-            on_host("until [ $(postqueue -j | grep -c '[.]srs[.]invalid.*451 ') = 2 ]; do sleep 0.3; done; "
+            on_host("until [ $(postqueue -j | grep -c '[.]srs[.]invalid.*451 ') = 1 ]; do sleep 0.3; done; "
                     "mv /etc/postfix.srs.away /etc/postfix.srs.secret")
         return rewritten, forwarded, own
 

@@ -392,6 +392,87 @@ def test_forged_headers_are_taken_out_however_they_are_written(start, rspamd):
     assert lines == [*MESSAGE[:2], "X-Other: 1", "X-Other: 3", "Subject: x", *body]
 
 
+@pytest.mark.parametrize("judged", [True, False])
+def test_what_only_we_say_arrives_from_nobody_else_judged_or_not(start, rspamd, judged):
+    """A user's and a program's claims as well as a stranger's: what Rspamd answers does not matter."""
+    forged = [
+        "X-Spam: Yes", "x-spam : No", "X-Spam\t: No", "X-Spam-Flag: YES", "X-SPAM-STATUS: No", "\tscore=-99", "X-Spam-Anything: x",
+        "X-Spamd-Result: x", "X-Spamd-Bar: /", "X-Rspamd-Action: x", "X-Rspam-User: x",
+        "Authentication-Results: mail.example.org; dkim=pass",
+        "authentication-results :", " (a) \"MAIL.example.org\" 1; spf=pass", "Authentication-Results: other.test; spf=pass",
+    ]
+    others = ["X-Spammer: x", "X-Authentication-Results: x", "ARC-Authentication-Results: i=1; x", "Authentication-Results-Info: x"]
+    smtpd = start(*(["--rspamd", rspamd.address] if judged else []))
+    smtpd.connect()
+    lines, _answer = smtpd.message([*MESSAGE[:2], *forged, *others, *forged, "", *forged])
+    assert lines == [*MESSAGE[:2], *others, "", *forged]
+
+
+def returning(smtpd, sender, recipient, taken):
+    """Name a recipient to a session; return what the filter says, or what smtpd says after it."""
+    smtpd.report("tx-begin", "6ba76466")
+    smtpd.report("tx-mail", "6ba76466", "ok", sender)
+    said = smtpd.result("rcpt-to", recipient)
+    smtpd.report("tx-rcpt", "6ba76466", "ok" if taken and said == "proceed" else "permfail", recipient)
+    smtpd.report("tx-reset", "6ba76466")
+    return said
+
+
+@pytest.mark.parametrize(
+    ("sender", "recipient", "refused"),
+    [
+        ("", "SRS0=AbCd=JS=far.test=bob@example.org", False),
+        ("a@client.test", "SRS0=AbCd=JS=far.test=bob@example.org", True),
+        ("a@client.test", "srs1=abcd=first.test==x=y=z@Example.ORG", True),
+        ("a@client.test", "SRS0+AbCd=JS=far.test=bob@example.org", True),
+        ("mailer-daemon@client.test", "SRS0-x@example.org", True),
+        # That of another server.
+        ("a@client.test", "SRS0=AbCd=JS=far.test=bob@elsewhere.test", False),
+        ("a@client.test", "srs0user@example.org", False),
+        ("a@client.test", "me@example.org", False),
+    ],
+)
+def test_only_bounces_go_back_to_whom_forwarded_mail_was_from(start, tmp_path, sender, recipient, refused):
+    (tmp_path / "domains").write_text("example.net\nexample.org\n")
+    smtpd = start("--srs", str(tmp_path / "domains"))
+    smtpd.connect()
+    expected = "reject|550 5.1.1 Only bounces are taken for this address, and they have the sender <>" if refused else "proceed"
+    assert returning(smtpd, sender, recipient, True) == expected
+
+
+def test_whoever_guesses_addresses_of_forwarded_mail_has_to_wait(start, tmp_path):
+    (tmp_path / "domains").write_text("example.org\n")
+    smtpd = start("--srs", str(tmp_path / "domains"))
+    smtpd.connect()
+    genuine, guess = "SRS0=AbCd=JS=far.test=bob@example.org", "SRS0=%04d=JS=far.test=bob@example.org"
+    assert [returning(smtpd, "", guess % number, False) for number in range(FILTER.Guesses.OF_ONE)] == ["proceed"] * FILTER.Guesses.OF_ONE
+    assert returning(smtpd, "", guess % 9999, False) == "reject|451 4.7.1 Too many addresses of forwarded mail were wrong - try again later"
+    assert returning(smtpd, "", "me@example.org", True) == "proceed"
+    smtpd.connect("198.51.100.10:25")
+    assert returning(smtpd, "", genuine, True) == "proceed"
+
+
+def test_guesses_are_those_of_a_network_and_of_an_hour():
+    now = [0.0]
+    guesses = FILTER.Guesses(lambda: now[0])
+    for number in range(guesses.OF_ONE):
+        guesses.add(f"2001:db8:1:2::{number:x}")
+    assert guesses.too_many("2001:db8:1:2:ffff::1") and not guesses.too_many("2001:db8:1:3::1") and not guesses.too_many("198.51.100.9")
+    for number in range(guesses.OF_ALL):
+        guesses.add(f"198.51.{number // 200}.{number % 200}")
+    assert guesses.too_many("203.0.113.7")
+    now[0] += guesses.HOUR
+    assert not guesses.too_many("203.0.113.7") and not guesses.too_many("2001:db8:1:2::1")
+    assert guesses.network("local") == "local"
+
+
+def test_without_the_table_of_domains_an_address_of_forwarded_mail_waits(start, tmp_path):
+    smtpd = start("--srs", str(tmp_path / "absent"))
+    smtpd.connect()
+    assert returning(smtpd, "", "SRS0=AbCd=JS=far.test=bob@example.org", True) == "reject|451 4.7.1 Service unavailable - try again later"
+    assert returning(smtpd, "a@client.test", "me@example.org", True) == "proceed"
+
+
 def test_what_smtpd_calls_junk_stays_junk(start, rspamd):
     smtpd = start("--rspamd", rspamd.address)
     smtpd.connect()

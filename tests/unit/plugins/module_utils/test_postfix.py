@@ -13,6 +13,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._delivery import d
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._model import normalise
 
+#: 2026-11-29, which is written as JS.
+DAY = 20786
 HASH = "$2b$05$zzbso5B/upWl8nrjoq61VOxr8fpZErf3K3utPcxx6i2KhgwtquYWi"
 
 
@@ -25,7 +27,7 @@ def plan(srs=True, srs_key="", **given):
         **given,
     }
     model = normalise(values)
-    return _postfix.plan({"model": model, "delivery": delivery(model), "srs": srs, "srs_key": srs_key})
+    return _postfix.plan({"model": model, "delivery": delivery(model), "srs": srs, "srs_key": srs_key, "day": DAY})
 
 
 def test_a_target_elsewhere_is_marked_and_one_here_is_not():
@@ -81,10 +83,6 @@ def test_a_server_without_domains_rewrites_to_its_own_name():
     assert _postfix.srs_domain({"fqdn": "mail.example.org", "domains": {}}) == "mail.example.org"
 
 
-def test_senders_of_every_domain_that_ends_here_stay():
-    assert plan(domains={"example.org": {}, "example.net": {}})["srs"]["excluded"] == ["example.net", "example.org", "mail.example.org"]
-
-
 @pytest.mark.parametrize(
     ("address", "ours"),
     [
@@ -101,6 +99,44 @@ def test_senders_of_every_domain_that_ends_here_stay():
 def test_only_what_looks_like_a_sender_of_ours_is_asked_about(address, ours):
     # Postfix compares without case.
     assert bool(re.search(plan()["srs"]["pattern"], address, re.IGNORECASE)) is ours
+
+
+@pytest.mark.parametrize(
+    ("address", "made", "before"),
+    [
+        ("SRS0=AbCd+/12=JS=example.com=bob", True, False),
+        ("srs1=abcd1234=example.com==x=y=example.net=z", True, False),
+        ("SRS0=AbCd=JS=example.com=bob", False, True),
+        ("SRS0+a/+d=JS=example.com=bob", False, True),
+        ("srs0=abcd=i5=example.com=bob", False, True),
+        # Younger than the end of the short ones, and too old.
+        ("SRS0=AbCd=JT=example.com=bob", False, False),
+        ("SRS0=AbCd=I4=example.com=bob", False, False),
+        ("SRS1=AbCd=first.test==x123=JS=example.net=z", False, True),
+        ("SRS1=AbCd=first.test=-x=JS=example.net=z", False, True),
+        ("SRS1=AbCd=first.test==x123=JT=example.net=z", False, False),
+        ("SRS1=AbCd=first.test==x123=JT=JS=z", False, False),
+        ("SRS1=AbCd=JS=x", False, False),
+        ("SRS0=AbC=JS=example.com=bob", False, False),
+        ("SRS0=AbCdE=JS=example.com=bob", False, False),
+        ("SRS0=AbCdEfG=JS=example.com=bob", False, False),
+        ("SRS0=AbCdEfGhI=JS=example.com=bob", False, False),
+        ("SRS0==JS=example.com=bob", False, False),
+        ("SRS0=", False, False),
+        ("x-SRS0=AbCd+/12=JS=example.com=bob", False, False),
+    ],
+)
+def test_a_short_hash_counts_only_up_to_the_day_of_the_change(address, made, before):
+    srs = plan()["srs"]
+    for domain, there in (("mail.example.org", True), ("mailXexample.org", False), ("example.org", False)):
+        found = [bool(re.search(srs[name], f"{address}@{domain}", re.IGNORECASE)) for name in ("made", "made_before")]
+        assert found == [made and there, before and there]
+
+
+def test_the_days_of_the_short_ones():
+    days = _postfix.stamps(DAY)
+    assert (days[0], days[-1], len(days)) == ("I5", "JS", 22)
+    assert _postfix.stamps(1024 * 20 + 2)[-4:] == ["77", "AA", "AB", "AC"]
 
 
 @pytest.mark.parametrize(

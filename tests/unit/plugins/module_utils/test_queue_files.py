@@ -138,7 +138,21 @@ def test_forwarded_mail_gets_the_mark_by_which_postfix_rewrites_its_sender(sende
         data = queue.write_postfix(given, "opensmtpd/1234abcd", {**DELIVERY, "srs": srs})
         assert (f"{address}.srs.invalid".encode() in data) is (srs and marked)
         # Given back, it is what it was.
-        assert queue.read_postfix("1234abcd", data).recipients == given.recipients
+        back = queue.read_postfix("1234abcd", data).recipients
+        assert back == given.recipients and back[0].rewrites is (srs and marked)
+
+
+def test_an_address_of_ours_makes_nobody_a_user_who_has_logged_in():
+    """Whose sender was to be rewritten in one queue, that is in the other one, too; and the other way round."""
+    delivery = {**DELIVERY, "srs": True}
+    for rewrites, action in ((True, "send"), (False, "send-own")):
+        recipients = (queue.Recipient("x@elsewhere.test", "away@example.org", rewrites=rewrites),)
+        given = queue.Message("1234abcd", "me@example.org", recipients, b"x\n", 1700000000)
+        data = queue.write_postfix(given, "opensmtpd/1234abcd", delivery)
+        assert (b"x@elsewhere.test.srs.invalid" in data) is rewrites
+        files = queue.write_opensmtpd(queue.read_postfix("1234abcd", data), "00000001", delivery)
+        envelope = queue.read_envelope("x", *files.values())
+        assert (envelope.fields["dispatcher"], envelope.recipient.rewrites) == (action, rewrites)
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,13 @@ DEFERRED = "451 4.7.1 Service unavailable - try again later"
 FULL = "452 4.3.1 Insufficient system storage"
 TOO_BIG = "552 5.3.4 Message size exceeds fixed limit"
 NOT_OWNED = "553 5.7.1 The sender address is not yours"
+NOT_A_BOUNCE = "550 5.1.1 Only bounces are taken for this address, and they have the sender <>"
+GUESSED = "451 4.7.1 Too many addresses of forwarded mail were wrong - try again later"
 JUNK = b"X-Spam: Yes"
+#: Headers that say what we found, or that readers take for ours: nobody else's arrive, of whomever the message is, judged or not.
+OURS = re.compile(rb"authentication-results|x-spam|x-r?spamd?-.*")
+#: An address that forwarded mail comes back to. smtpd's hash in it has no more than four characters, so guesses are counted.
+RETURN = re.compile(r"SRS[01][-+=]", re.IGNORECASE)
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
            "tx-reset", "tx-begin", "tx-mail", "tx-rcpt", "protocol-client")
 REQUESTS = ("connect", "auth", "mail-from", "rcpt-to", "data-line", "commit")
@@ -290,10 +296,10 @@ def added(result: dict) -> list[tuple[str, str]]:
 
 
 def removed(result: dict) -> dict[bytes, int]:
-    """Return the headers that are taken out, in lower case, and which of that name; 0 for all. X-Spam is nobody's but ours."""
-    found = {b"x-spam": 0}
+    """Return the headers that are taken out, in lower case, and which of that name; 0 for all. Those like L(OURS) always are."""
+    found = {}
     for name, which in ((result.get("milter") or {}).get("remove_headers") or {}).items():
-        found[name.lower().encode()] = max(0, int(which))
+        found[name.strip().lower().encode()] = max(0, int(which))
     return found
 
 
@@ -325,7 +331,8 @@ def rewritten(content, result: dict):
             else:
                 name = line.partition(b":")[0].rstrip().lower()
                 seen[name] = seen.get(name, 0) + 1
-                dropping = name in unwanted and unwanted[name] in (0, seen[name]) and not (number == 0 and line == JUNK)
+                dropping = OURS.fullmatch(name) is not None or (name in unwanted and unwanted[name] in (0, seen[name]))
+                dropping = dropping and not (number == 0 and line == JUNK)
                 if dropping:
                     continue
                 if name == b"subject" and result["action"] == "rewrite subject" and result.get("subject"):
@@ -440,6 +447,42 @@ def free(path: str) -> int:
     return found.f_bavail * found.f_frsize
 
 
+def listed(path: str, domain: str) -> bool:
+    """Tell whether a domain is in a table, one a line."""
+    with open(path, encoding="utf-8") as table:
+        return domain.lower() in (line.strip() for line in table)
+
+
+class Guesses:
+    """The wrong addresses of forwarded mail that bounces came to, of the last hour: how many of one network, and of all.
+
+    A right one takes years then, and leads to one address. A bounce that has to wait comes again.
+    """
+
+    HOUR, OF_ONE, OF_ALL = 3600, 100, 500
+
+    def __init__(self, clock=time.monotonic) -> None:
+        self.clock = clock
+        self.wrong: collections.deque = collections.deque(maxlen=self.OF_ALL)
+
+    @staticmethod
+    def network(address: str) -> str:
+        """Return what one client has: an IPv4 address, or a /64 of IPv6."""
+        try:
+            found = ipaddress.ip_address(address)
+        except ValueError:
+            return address
+        return str(ipaddress.ip_network((found, 64 if found.version == 6 else 32), strict=False))
+
+    def add(self, address: str) -> None:
+        self.wrong.append((self.clock(), self.network(address)))
+
+    def too_many(self, address: str) -> bool:
+        since = self.clock() - self.HOUR
+        recent = [network for moment, network in self.wrong if moment > since]
+        return len(recent) >= self.OF_ALL or recent.count(self.network(address)) >= self.OF_ONE
+
+
 def senderscore(answer: str) -> int | None:
     """Return the score in an answer of score.senderscore.com, or None: 127.255.255.255 is its word for "not registered"."""
     found = re.fullmatch(r"127\.0\.4\.(\d{1,3})", answer)
@@ -483,6 +526,7 @@ class Filter:
         self.lock = threading.Lock()
         # Protocol 0.4 has the token before the session in answers.
         self.swapped = False
+        self.guesses = Guesses()
         self.pool = concurrent.futures.ThreadPoolExecutor(max_workers=64)
         self.limits = Limits({kind: getattr(options, kind.replace("-", "_")) for kind in TOO_OFTEN}, options.trusted)
 
@@ -579,6 +623,20 @@ class Filter:
         finally:
             self.result(key, token, answer)
 
+    def returning(self, session: Session, recipient: str) -> str:
+        """Return a refusal for a recipient that forwarded mail comes back to, if this is no bounce or its client guesses, or nothing."""
+        if not self.options.srs or not RETURN.match(recipient):
+            return ""
+        try:
+            if not listed(self.options.srs, session.complete(recipient).rpartition("@")[2]):
+                return ""
+        except (OSError, ValueError) as exc:
+            print(f"a recipient is deferred: {exc}", file=sys.stderr, flush=True)
+            return "reject|" + DEFERRED
+        if session.sender:
+            return "reject|" + NOT_A_BOUNCE
+        return "reject|" + GUESSED if self.guesses.too_many(session.address) else ""
+
     def sender(self, session: Session, address: str) -> str:
         """Return what to do with a sender. smtpd's own C(senders) refuses the null sender, which read receipts have (RFC 8098)."""
         if self.options.max_size and session.size > self.options.max_size:
@@ -654,6 +712,8 @@ class Filter:
                 session.sender, session.started = session.complete(address), True
             elif result == "ok":
                 session.recipients.append(session.complete(address))
+            elif result == "permfail" and event == "tx-rcpt" and not session.sender and RETURN.match(address):
+                self.guesses.add(session.address)
         elif event == "protocol-client":
             command = "|".join(values)
             if command[:10].upper() == "MAIL FROM:":
@@ -693,9 +753,13 @@ class Filter:
             if session.doubt:
                 raise Deferred(session.doubt)
             self.result(key, token, self.sender(session, b"|".join(values).decode("utf-8", "surrogateescape")))
-        elif phase == "rcpt-to" and self.options.quota:
+        elif phase == "rcpt-to":
             recipient = b"|".join(values).decode("utf-8", "surrogateescape")
-            self.later(self.quota, key, session, token, recipient, instead=lambda: self.result(key, token, "proceed"))
+            refusal = self.returning(session, recipient)
+            if refusal or not self.options.quota:
+                self.result(key, token, refusal or "proceed")
+            else:
+                self.later(self.quota, key, session, token, recipient, instead=lambda: self.result(key, token, "proceed"))
         # Scores are known of IPv4 addresses, and nobody asks for those of trusted ones.
         elif phase in SCORED and session.port == "25" and session.network.endswith("/32") and not session.helo:
             self.later(self.score, key, session, token, instead=lambda: self.result(key, token, "proceed"))
@@ -781,6 +845,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--patience", type=float, default=30, help="seconds that this host's own mail waits for a verdict")
     parser.add_argument("--logins", default="", help="file with the addresses that each user may send from; empty: any")
     parser.add_argument("--quota", default="", help="socket of the policy service that knows quotas")
+    parser.add_argument("--srs", default="", help="file with the domains that forwarded mail comes back to; empty: none does")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
     parser.add_argument("--spool", default="", help="smtpd's queue, which must have room for a message; empty: it is not looked at")

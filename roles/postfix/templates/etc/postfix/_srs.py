@@ -25,15 +25,17 @@ SEPARATORS = "-+="
 ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"  # RFC 4648 section 6
 #: How many days a bounce may take, and after how many a stamp comes again.
 LIFE, PERIOD = 21, 1024
-HASH_LENGTH = 4
+HASH_LENGTH = 8
+#: That of an earlier release.
+FORMER_HASH_LENGTH = 4
 LONGEST_REQUEST = 10000
 
 
 class Srs:
-    """Rewrites addresses to a domain and back. Its own senders, and those of C(kept) domains, stay as they are."""
+    """Rewrites addresses to a domain and back. Addresses with a hash shorter than C(shortest) are nobody's."""
 
-    def __init__(self, secret: bytes, domain: str, kept: frozenset[str], clock: Callable[[], float] = time.time) -> None:
-        self._secret, self._domain, self._kept, self._clock = secret, domain, kept | {domain.lower()}, clock
+    def __init__(self, secret: bytes, domain: str, shortest: int = HASH_LENGTH, clock: Callable[[], float] = time.time) -> None:
+        self._secret, self._domain, self._shortest, self._clock = secret, domain, shortest, clock
 
     def _hash(self, *parts: str) -> str:
         digest = hmac.new(self._secret, "".join(parts).lower().encode("latin-1", "replace"), "sha1").digest()
@@ -41,7 +43,10 @@ class Srs:
 
     def _genuine(self, given: str, *parts: str) -> bool:
         """Servers on the way may have changed the case of letters."""
-        return hmac.compare_digest(given.lower().encode("latin-1", "replace"), self._hash(*parts).lower().encode("ascii"))
+        if len(given) < self._shortest:
+            return False
+        known = self._hash(*parts)[: len(given)]
+        return hmac.compare_digest(given.lower().encode("latin-1", "replace"), known.lower().encode("ascii"))
 
     def _today(self) -> int:
         return int(self._clock()) // 86400 % PERIOD
@@ -53,7 +58,7 @@ class Srs:
     def forward(self, address: str) -> str | None:
         """Return the sender for mail from this address that is forwarded; None if it stays."""
         local, _at, domain = address.rpartition("@")
-        if not local or domain.lower() in self._kept:
+        if not local:
             return None
         tag, rest = local[:4].upper(), local[4:]
         if tag == "SRS0" and rest[:1] in tuple(SEPARATORS):
@@ -104,20 +109,29 @@ def requests(stream: BinaryIO) -> Iterator[str]:
         yield text.decode("latin-1")
 
 
+def shortest(before: str, clock: Callable[[], float] = time.time) -> int:
+    """Return how short a hash may be: that of an earlier release as long as addresses which it made are good.
+
+    :param before: the table of these addresses, written on the day when they came to an end; without an entry there were none
+    """
+    with open(before, encoding="ascii") as table:
+        entries = [line for line in table if line.strip() and not line.startswith("#")]
+    return FORMER_HASH_LENGTH if entries and clock() - os.stat(before).st_mtime < (LIFE + 2) * 86400 else HASH_LENGTH
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--domain", required=True, help="the domain of rewritten senders")
     parser.add_argument("--secret", required=True, help="file with the secret")
-    parser.add_argument("--kept", required=True, help="file with the domains whose senders stay, one a line")
+    parser.add_argument("--before", required=True, help="table of the addresses that an earlier release may have made")
     options = parser.parse_args()
     syslog.openlog("postfix/srs", syslog.LOG_PID, syslog.LOG_MAIL)
     try:
-        with open(options.secret, "rb") as secret, open(options.kept, encoding="ascii") as kept:
-            domains = frozenset(line.strip().lower() for line in kept if line.strip() and not line.startswith("#"))
+        with open(options.secret, "rb") as secret:
             known = secret.read().strip()
-            if not known:
-                raise ValueError(f"{options.secret} is empty")
-            srs = Srs(known, options.domain, domains)
+        if not known:
+            raise ValueError(f"{options.secret} is empty")
+        srs = Srs(known, options.domain, shortest(options.before))
     except (OSError, ValueError) as exc:
         syslog.syslog(syslog.LOG_ERR, f"error: {exc}")
         sys.exit(1)
