@@ -106,6 +106,13 @@ def test_the_lengths_are_those_of_the_tables():
     assert (SRS.HASH_LENGTH, SRS.FORMER_HASH_LENGTH) == (_postfix.HASH_LENGTH, _postfix.FORMER_HASH_LENGTH)
 
 
+def test_one_that_was_made_here_stays_and_one_that_was_not_does_not():
+    for sender in ("a@x.test", "SRS0=abcd=TT=far.test=who@first.test"):
+        made = at().forward(sender)
+        assert at().forward(made) is None
+        assert at().forward(made.replace(made[5], "B" if made[5] in "Aa" else "A", 1)) is not None
+
+
 def spoken(tmp_path, said, **files):
     """Start the program as its own process and return what it says."""
     given = {"secret": "correct-horse-battery\n", "before": "# Ansible managed\n", **files}

@@ -58,7 +58,8 @@ class Srs:
     def forward(self, address: str) -> str | None:
         """Return the sender for mail from this address that is forwarded; None if it stays."""
         local, _at, domain = address.rpartition("@")
-        if not local:
+        # One that was made here stays, on whichever way it comes by again: nobody else can make it.
+        if not local or self.reverse(address) is not None:
             return None
         tag, rest = local[:4].upper(), local[4:]
         if tag == "SRS0" and rest[:1] in tuple(SEPARATORS):
