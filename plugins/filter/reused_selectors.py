@@ -26,9 +26,10 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Records | Fail if public DNS serves another key at the selector of a new one
-  ansible.builtin.assert:
-    that: keyring['keys'] | postmaster.mail.reused_selectors(look.missing) | length == 0
+- name: Records | Show where public DNS serves another key at the selector of a new one
+  ansible.builtin.debug:
+    msg: "{{ keyring['keys'] | postmaster.mail.reused_selectors(look.missing) }}"
+    # => []
   vars:
     # As postmaster.mail.dkim_keyring and postmaster.mail.dns_records (with backend: none) return them.
     keyring:
