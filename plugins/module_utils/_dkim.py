@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names, _txt
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 ALGORITHMS = ("rsa", "ed25519")
 # RFC 8301 section 3.2: signers use at least 1024 bits, should use 2048; verifiers read up to 4096.
@@ -33,7 +33,7 @@ def name(selector: str, domain: str) -> str:
     """
     owner = f"{_names.selector(selector)}._domainkey.{_names.domain_name(domain)}"
     if len(owner) > 253:
-        raise MailError(f"selector {selector!r} and domain {domain!r} make a name longer than 253 characters (RFC 1035 section 2.3.4)")
+        raise MailError(f"selector {shown(selector)} and domain {shown(domain)} make a name longer than 253 characters (RFC 1035 section 2.3.4)")
     return owner
 
 
@@ -66,11 +66,11 @@ def check_bits(bits: int, option: str = "bits") -> str | None:
 def _quoted_printable(text: str, option: str) -> str:
     """Return text as a qp-section (RFC 2045 section 6.7), with ``;`` encoded because it would end the tag."""
     if not isinstance(text, str):
-        raise MailError(f"{option} {text!r} must be a string, not {type(text).__name__}")
+        raise MailError(f"{option} {shown(text)} must be a string, not {type(text).__name__}")
     try:
         octets = text.encode("utf-8")
     except UnicodeEncodeError as exc:
-        raise MailError(f"{option} {text!r} has half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
+        raise MailError(f"{option} {shown(text)} has half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
     out = "".join(
         chr(octet) if (0x21 <= octet <= 0x7E or octet == 0x20) and octet not in b"=;" else f"={octet:02X}" for octet in octets
     )
@@ -94,9 +94,9 @@ def public_key_facts(public_key: str, algorithm: str = "rsa", option: str = "pub
     :raises MailError: not base64, not such a key, or of the other algorithm
     """
     if algorithm not in ALGORITHMS:
-        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+        raise MailError(f"algorithm {shown(algorithm)} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
     if not isinstance(public_key, str):
-        raise MailError(f"{option} {public_key!r} must be a string, not {type(public_key).__name__}")
+        raise MailError(f"{option} {shown(public_key)} must be a string, not {type(public_key).__name__}")
     compact = "".join(public_key.split())
     try:
         data = base64.b64decode(compact, validate=True)
@@ -123,14 +123,14 @@ def record(public_key: str, algorithm: str = "rsa", flags: Sequence[str] = (), n
     """
     tags = ["v=DKIM1"]
     if algorithm not in ALGORITHMS:
-        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+        raise MailError(f"algorithm {shown(algorithm)} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
     tags.append(f"k={algorithm}")
     if isinstance(flags, (str, bytes, Mapping)) or not isinstance(flags, Iterable):
-        raise MailError(f"flags {flags!r} must be a list of strings")
+        raise MailError(f"flags {shown(flags)} must be a list of strings")
     known = []
     for flag in flags:
         if flag not in ("y", "s"):
-            raise MailError(f"flags {flag!r} must be one of: y, s (RFC 6376 section 3.6.1)")
+            raise MailError(f"flags {shown(flag)} must be one of: y, s (RFC 6376 section 3.6.1)")
         if flag not in known:
             known.append(flag)
     if known:
@@ -161,7 +161,7 @@ def tag_list(text: str, what: str) -> dict[str, str]:
         if not equals or not _TAG_NAME.match(tag):
             raise MailError(f"{what} has {part.strip()!r}, which is not a tag=value (RFC 6376 section 3.2)")
         if tag in tags:
-            raise MailError(f"{what} has the tag {tag!r} twice, which makes all of it invalid (RFC 6376 section 3.2)")
+            raise MailError(f"{what} has the tag {shown(tag)} twice, which makes all of it invalid (RFC 6376 section 3.2)")
         tags[tag] = value.strip()
     return tags
 
@@ -218,9 +218,9 @@ def check_wanted(algorithm: str, bits: int | None, form: str | None) -> str | No
     :raises MailError: a combination that no signer or verifier takes
     """
     if algorithm not in ALGORITHMS:
-        raise MailError(f"algorithm {algorithm!r} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
+        raise MailError(f"algorithm {shown(algorithm)} must be one of: {', '.join(ALGORITHMS)} (RFC 6376 section 3.3, RFC 8463 section 3)")
     if form is not None and form not in FORMATS[algorithm]:
-        raise MailError(f"format {form!r} is not one for {algorithm} keys: use one of: {', '.join(FORMATS[algorithm])}")
+        raise MailError(f"format {shown(form)} is not one for {algorithm} keys: use one of: {', '.join(FORMATS[algorithm])}")
     return check_bits(bits, "bits") if algorithm == "rsa" and bits is not None else None
 
 

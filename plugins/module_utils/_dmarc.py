@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote, unquote
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _names
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 POLICIES = ("none", "quarantine", "reject")
 ALIGNMENTS = ("r", "s")
@@ -43,11 +43,11 @@ def report_uri(value: str, option: str = "rua") -> str:
     :raises MailError: neither a mail address nor a mailto: or https: URI (RFC 9989 section 4.7)
     """
     if not isinstance(value, str):
-        raise MailError(f"{option} {value!r} must be a string, not {type(value).__name__}")
+        raise MailError(f"{option} {shown(value)} must be a string, not {type(value).__name__}")
     if value.lower().startswith("https:"):
         uri = quote(value, safe="%/:?#[]@$&'()*+=~._-")
         if not _URI.match(uri):
-            raise MailError(f"{option} {value!r} is not a URI with a host (RFC 3986)")
+            raise MailError(f"{option} {shown(value)} is not a URI with a host (RFC 3986)")
         return uri
     local, domain = _names.split_address(unquote(value[7:]) if value.lower().startswith("mailto:") else value, option)
     return "mailto:" + quote(local, safe="$&'*+=~._-") + "@" + domain
@@ -73,13 +73,13 @@ def external_domains(domain: str, destinations: Iterable[str]) -> list[str]:
 
 def _choice(option: str, value: object, allowed: tuple[str, ...]) -> str:
     if value not in allowed:
-        raise MailError(f"{option} {value!r} must be one of: {', '.join(allowed)} (RFC 9989 section 4.7)")
+        raise MailError(f"{option} {shown(value)} must be one of: {', '.join(allowed)} (RFC 9989 section 4.7)")
     return str(value)
 
 
 def _strings(option: str, values: Iterable[str]) -> Iterable[str]:
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise MailError(f"{option} {values!r} must be a list of strings")
+        raise MailError(f"{option} {shown(values)} must be a list of strings")
     return values
 
 
@@ -122,11 +122,11 @@ def build(
         tags.append("np=" + _choice("nonexistent_policy", nonexistent_policy, POLICIES))
     if percent is not None:
         if isinstance(percent, bool) or not isinstance(percent, int) or not 0 <= percent <= 100:
-            raise MailError(f"percent {percent!r} must be a number from 0 to 100 (RFC 7489 section 6.3)")
+            raise MailError(f"percent {shown(percent)} must be a number from 0 to 100 (RFC 7489 section 6.3)")
         if percent != 100:
             tags.append(f"pct={percent}")
     if not isinstance(testing, bool):
-        raise MailError(f"testing {testing!r} must be true or false")
+        raise MailError(f"testing {shown(testing)} must be true or false")
     if testing:
         tags.append("t=y")
     if public_suffix is not None and _choice("public_suffix", public_suffix, ("y", "n", "u")) != "u":
@@ -141,7 +141,7 @@ def build(
     options = [_choice("failure_options", value, FAILURE_OPTIONS) for value in _strings("failure_options", failure_options)]
     if options:
         if not any(tag.startswith("ruf=") for tag in tags):
-            raise MailError(f"failure_options {options!r} mean nothing without ruf (RFC 9989 section 4.7)")
+            raise MailError(f"failure_options {shown(options)} mean nothing without ruf (RFC 9989 section 4.7)")
         if options != ["0"]:
             tags.append("fo=" + ":".join(dict.fromkeys(options)))
     return "; ".join(tags)
@@ -158,7 +158,7 @@ def parse(value: str) -> dict:
     :raises MailError: readers would ignore the record: the version is not first, or a policy is none and no ``rua`` saves it
     """
     if not isinstance(value, str) or not is_record(value):
-        raise MailError(f"DMARC record {value!r} must begin with v=DMARC1 (RFC 9989 section 4.7)")
+        raise MailError(f"DMARC record {shown(value)} must begin with v=DMARC1 (RFC 9989 section 4.7)")
     tags = _dkim.tag_list(value, "DMARC record")
     warnings = [f"{tag}= is historic and means nothing to readers of RFC 9989" for tag in HISTORIC if tag in tags]
     order = list(tags)
@@ -180,7 +180,7 @@ def parse(value: str) -> dict:
     policies = {tag: valid(tag, POLICIES, None) for tag in ("p", "sp", "np")}
     broken = [tag for tag in policies if tag in tags and policies[tag] is None]
     if broken and not uris("rua"):
-        raise MailError(f"DMARC record {value!r} has a bad {broken[0]}= and no rua=, so it is ignored (RFC 9989 section 4.10.1)")
+        raise MailError(f"DMARC record {shown(value)} has a bad {broken[0]}= and no rua=, so it is ignored (RFC 9989 section 4.10.1)")
     if broken:
         policies = {"p": "none", "sp": None, "np": None}
     percent = tags.get("pct", "")

@@ -12,8 +12,8 @@ import struct
 from dataclasses import dataclass
 from typing import Callable
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, owner_name
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
+from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, exact_address, owner_name
 
 TYPES = ("A", "AAAA", "MX", "TXT", "CNAME", "SRV", "TLSA", "CAA", "PTR")
 CODES = {"A": 1, "CNAME": 5, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33, "TLSA": 52, "CAA": 257}
@@ -115,10 +115,10 @@ def name_wire(name: str) -> bytes:
     wire = b""
     for label in labels(name):
         if len(label) > 63:
-            raise MailError(f"name {name!r} has a label longer than 63 octets (RFC 1035 section 2.3.4)")
+            raise MailError(f"name {shown(name)} has a label longer than 63 octets (RFC 1035 section 2.3.4)")
         wire += bytes((len(label),)) + label
     if len(wire) > 254:
-        raise MailError(f"name {name!r} is longer than 255 octets (RFC 1035 section 2.3.4)")
+        raise MailError(f"name {shown(name)} is longer than 255 octets (RFC 1035 section 2.3.4)")
     return wire + b"\0"
 
 
@@ -139,11 +139,11 @@ def labels(name: str) -> list[bytes]:
                 continue
             at += 1
             if at >= len(name):
-                raise MailError(f"name {name!r} ends in a backslash (RFC 1035 section 5.1)")
+                raise MailError(f"name {shown(name)} ends in a backslash (RFC 1035 section 5.1)")
             label.append(ord(name[at]) & 0xFF)
         elif char == ".":
             if not label:
-                raise MailError(f"name {name!r} has an empty label (RFC 1035 section 2.3.4)")
+                raise MailError(f"name {shown(name)} has an empty label (RFC 1035 section 2.3.4)")
             found.append(bytes(label))
             label = bytearray()
         else:
@@ -167,7 +167,7 @@ def name_text(wire: bytes) -> str:
 
 def _decimal(text: str, top: int, what: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > top:
-        raise MailError(f"{what} {text!r} is not a number from 0 to {top}")
+        raise MailError(f"{what} {shown(text)} is not a number from 0 to {top}")
     return int(text)
 
 
@@ -184,19 +184,18 @@ def _host(text: str, what: str) -> bytes:
 
 
 def _a(value: str, _encoding: str) -> bytes:
-    try:
-        return ipaddress.IPv4Address(value).packed
-    except ValueError as exc:
-        raise MailError("an A value is one IPv4 address (RFC 1035 section 3.4.1)") from exc
+    address = exact_address(value)
+    if not isinstance(address, ipaddress.IPv4Address):
+        raise MailError("an A value is one IPv4 address (RFC 1035 section 3.4.1)")
+    return address.packed
 
 
 def _aaaa(value: str, _encoding: str) -> bytes:
-    try:
-        address = ipaddress.IPv6Address(value)
-    except ValueError as exc:
-        raise MailError("an AAAA value is one IPv6 address (RFC 3596 section 2.2)") from exc
-    if address.scope_id:
+    address = exact_address(value)
+    if "%" in value:
         raise MailError("an AAAA value has no zone identifier (RFC 3596 section 2.2)")
+    if not isinstance(address, ipaddress.IPv6Address):
+        raise MailError("an AAAA value is one IPv6 address (RFC 3596 section 2.2)")
     if address.ipv4_mapped:
         raise MailError("an IPv4-mapped address does not belong in an AAAA record: write an A record")
     return address.packed
@@ -215,16 +214,16 @@ def _txt(value: str, encoding: str) -> bytes:
         raise MailError("a TXT value must not be empty")
     if encoding == "ascii" and not value.isascii():
         bad = next(char for char in value if not char.isascii())
-        raise MailError(f"{bad!r} is not ASCII, and DNS has no rule for what octets it would be: set txt_encoding=utf-8 to choose one")
+        raise MailError(f"{shown(bad)} is not ASCII, and DNS has no rule for what octets it would be: set txt_encoding=utf-8 to choose one")
     if len(value) > 1 and value[0] == value[-1] == '"':
         raise MailError("the value is in quotation marks, which would be published: write it plain, it is quoted and split where needed")
     control = next((char for char in value if ord(char) < 0x20 or ord(char) == 0x7F), None)
     if control is not None:
-        raise MailError(f"a TXT value must not contain the control character {control!r}")
+        raise MailError(f"a TXT value must not contain the control character {shown(control)}")
     try:
         octets = value.encode("utf-8")
     except UnicodeEncodeError as exc:
-        raise MailError(f"{value[exc.start]!r} is half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
+        raise MailError(f"{shown(value[exc.start])} is half of a surrogate pair, which no UTF-8 holds (RFC 3629 section 3)") from exc
     size = len(octets) + (len(octets) + MAX_STRING - 1) // MAX_STRING
     if size > MAX_RDATA:
         raise MailError(f"{len(octets)} octets need {size} octets of record data, and a record holds {MAX_RDATA} (RFC 1035 section 3.2.1)")
@@ -271,7 +270,7 @@ def _caa(value: str, _encoding: str) -> bytes:
     flags = _decimal(parts[0], 255, "CAA flags")
     tag = parts[1]
     if not re.fullmatch(r"[A-Za-z0-9]{1,255}", tag):
-        raise MailError(f"CAA tag {tag!r} must be letters and digits (RFC 8659 section 4.1)")
+        raise MailError(f"CAA tag {shown(tag)} must be letters and digits (RFC 8659 section 4.1)")
     text = parts[2]
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
@@ -306,9 +305,11 @@ def from_text(rtype: str, value: str, encoding: str = "ascii") -> Rdata:
     :raises MailError: the value is not one of this type; the text names type and value
     """
     if rtype not in _FROM_TEXT:
-        raise MailError(f"type {rtype!r} is not one of {', '.join(TYPES)}")
+        raise MailError(f"type {shown(rtype)} is not one of {', '.join(TYPES)}")
     if not isinstance(value, str):
-        raise MailError(f"{rtype} value {value!r} must be a string, not {type(value).__name__}")
+        raise MailError(f"{rtype} value {shown(value)} must be a string, not {type(value).__name__}")
+    if rtype != "TXT" and not re.fullmatch(r"[\t\n\r -~]*", value):  # white space of other scripts would separate fields here, and nowhere else
+        raise MailError(f"{rtype} value {shown(value)} has a character that is not visible ASCII (RFC 1035 section 5.1)")
     try:
         return Rdata(rtype, _FROM_TEXT[rtype](value if rtype == "TXT" else value.strip(), encoding))
     except MailError as exc:

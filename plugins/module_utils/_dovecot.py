@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import split_address
 
 #: The configuration syntaxes that are written here; neither version reads the other's.
@@ -34,7 +34,7 @@ def syntax(version: str, expected: str = "") -> str:
     text = version.strip() or expected
     match = _VERSION.match(text)
     if not match:
-        raise MailError(f"the installed Dovecot's version {text!r} cannot be read: it must start like 2.4.1")
+        raise MailError(f"the installed Dovecot's version {shown(text)} cannot be read: it must start like 2.4.1")
     major, minor = int(match[1]), int(match[2])
     if (major, minor) == (2, 3):
         return "2.3"
@@ -45,7 +45,7 @@ def syntax(version: str, expected: str = "") -> str:
 
 def _known(version: str) -> None:
     if version not in SYNTAXES:
-        raise MailError(f"Dovecot syntax {version!r} is unknown; it is one of {', '.join(SYNTAXES)}")
+        raise MailError(f"Dovecot syntax {shown(version)} is unknown; it is one of {', '.join(SYNTAXES)}")
 
 
 def _quota(options: Mapping[str, Any], version: str) -> str:
@@ -72,7 +72,7 @@ def passwd_file(users: Mapping[str, Mapping[str, Any]], version: str) -> str:
         local, _domain = split_address(user, "mail_users")
         if not _USER_PART.match(local):
             raise MailError(
-                f"mail_users {user!r} cannot have a mailbox: a login is also a directory, and has only letters, digits, "
+                f"mail_users {shown(user)} cannot have a mailbox: a login is also a directory, and has only letters, digits, "
                 "'-', '_' and inner '.' before the @. Give the mailbox another name and make this address an alias of it"
             )
         lines.append(f"{user}:{{BLF-CRYPT}}{options['password_hash']}::::::{_quota(options, version)}\n")
@@ -136,7 +136,7 @@ def header_test(headers: Mapping[str, str]) -> str:
     tests = []
     for name, value in sorted(headers.items()):
         if not _HEADER.match(name):
-            raise MailError(f"header {name!r} is not a header name (RFC 5322 section 2.2)")
+            raise MailError(f"header {shown(name)} is not a header name (RFC 5322 section 2.2)")
         tests.append(f"header :matches {sieve_string(name)} {sieve_string(str(value))}")
     if not tests:
         return "false"

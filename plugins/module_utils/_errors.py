@@ -7,6 +7,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
+
+#: Characters of a value that are shown, and of a whole rule.
+LONGEST_VALUE, LONGEST_RULE = 300, 2000
+
+
+def shown(value: Any, longest: int = LONGEST_VALUE) -> str:
+    """Return a value for an error: as Python writes it, which escapes control characters, and never longer than a line or two."""
+    if isinstance(value, str):
+        value = str(value) if len(value) <= longest else value[: longest - 3] + "..."
+        longest *= 2  # escapes make it longer
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        return "a number of thousands of digits"
+    return text if len(text) <= longest + 2 else text[: longest - 3] + "..."
+
+
+def _bounded(rule: str) -> str:
+    """Return a rule without its middle where it is very long: its option is at the beginning, and what is wrong at the end."""
+    half = LONGEST_RULE // 2 - 3
+    return rule if len(rule) <= LONGEST_RULE else f"{rule[:half]} ... {rule[-half:]}"
 
 
 class MailError(ValueError):
@@ -18,6 +40,7 @@ class MailError(ValueError):
     """
 
     def __init__(self, text: str, rules: Sequence[str] = ()) -> None:
+        text = text if rules else _bounded(text)
         super().__init__(text)
         #: Every broken rule by itself, where there may be several.
         self.rules = tuple(rules) or (text,)

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _names
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 MODES = ("enforce", "testing", "none")
 MAX_AGE_MOST = 31557600  # one year, RFC 8461 section 3.2
@@ -42,11 +42,11 @@ def policy(mx: Iterable[str], mode: str = "testing", max_age: int = 604800) -> s
     :raises MailError: a mode, host or age that is none
     """
     if isinstance(mx, (str, bytes, Mapping)) or not isinstance(mx, Iterable):
-        raise MailError(f"mx {mx!r} must be a list of strings")
+        raise MailError(f"mx {shown(mx)} must be a list of strings")
     if mode not in MODES:
-        raise MailError(f"mode {mode!r} must be one of: {', '.join(MODES)} (RFC 8461 section 3.2)")
+        raise MailError(f"mode {shown(mode)} must be one of: {', '.join(MODES)} (RFC 8461 section 3.2)")
     if isinstance(max_age, bool) or not isinstance(max_age, int) or not 0 <= max_age <= MAX_AGE_MOST:
-        raise MailError(f"max_age {max_age!r} must be a number of seconds from 0 to {MAX_AGE_MOST} (RFC 8461 section 3.2)")
+        raise MailError(f"max_age {shown(max_age)} must be a number of seconds from 0 to {MAX_AGE_MOST} (RFC 8461 section 3.2)")
     hosts = list(dict.fromkeys(_pattern(value) for value in mx))
     if not hosts and mode != "none":
         raise MailError(f"mx must name at least one host when mode is {mode} (RFC 8461 section 3.2)")
@@ -60,7 +60,7 @@ def record(policy_text: str) -> str:
         raise MailError("policy must be the text of an MTA-STS policy, which begins with 'version: STSv1' (RFC 8461 section 3.2)")
     bad = next((line for line in policy_text.splitlines() if not line.isascii()), None)
     if bad is not None:
-        raise MailError(f"policy has the line {bad!r}, which is not ASCII: write A-labels, xn--... (RFC 8461 section 3.2)")
+        raise MailError(f"policy has the line {shown(bad)}, which is not ASCII: write A-labels, xn--... (RFC 8461 section 3.2)")
     # Line ends do not count: a web server or an editor may change them and the policy stays the same.
     canonical = "\n".join(line.strip() for line in policy_text.splitlines() if line.strip())
     return f"v=STSv1; id={hashlib.sha256(canonical.encode('ascii')).hexdigest()[:32]};"

@@ -8,13 +8,22 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from typing import Any, Union
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 _LDH = re.compile(r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _OWNER = re.compile(r"^[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 #: Zones below in-addr.arpa of less than 256 addresses have a slash by custom (RFC 2317 section 4).
 _CLASSLESS = re.compile(r"^[a-z0-9_]([a-z0-9_/-]{0,61}[a-z0-9_])?\Z")
+_OCTET = r"(?:0|[1-9][0-9]{0,2})"
+#: What an address may consist of: Python's ipaddress reads a zone identifier, which is any text, and numbers as well.
+_IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}\Z")
+_IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:\.[0-9]{1,3}){0,3}\Z")
+_LENGTH = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
+#: Of digits that one number of 64 bits can have. Python's int and float read digits of all scripts, underscores and white space too.
+_WHOLE = re.compile(r"-?[0-9]{1,19}\Z")
+_DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?\Z")
 _DOT_ATOM = re.compile(r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 
 # The documentation ranges (RFC 5737, RFC 3849) are left out: test networks use them as public ones.
@@ -45,18 +54,18 @@ _NOT_PUBLIC = tuple(
 
 def _labels(option: str, value: str, pattern: re.Pattern[str], rule: str) -> str:
     if not isinstance(value, str):
-        raise MailError(f"{option} {value!r} must be a string, not {type(value).__name__}")
+        raise MailError(f"{option} {shown(value)} must be a string, not {type(value).__name__}")
     name = value[:-1] if value.endswith(".") and value != "." else value
     if not name.isascii():
-        raise MailError(f"{option} {value!r} is not ASCII: write the A-label form, xn--... (RFC 5890 section 2.3.2.1)")
+        raise MailError(f"{option} {shown(value)} is not ASCII: write the A-label form, xn--... (RFC 5890 section 2.3.2.1)")
     name = name.lower()
     if not name:
         raise MailError(f"{option} must not be empty")
     if len(name) > 253:
-        raise MailError(f"{option} {value!r} is longer than 253 characters (RFC 1035 section 2.3.4)")
+        raise MailError(f"{option} {shown(value)} is longer than 253 characters (RFC 1035 section 2.3.4)")
     for label in name.split("."):
         if not pattern.match(label):
-            raise MailError(f"{option} {value!r} has a bad label {label!r}: {rule}")
+            raise MailError(f"{option} {shown(value)} has a bad label {shown(label)}: {rule}")
     return name
 
 
@@ -68,9 +77,9 @@ def domain_name(value: str, option: str = "domain") -> str:
     """
     name = _labels(option, value, _LDH, "letters, digits and inner hyphens only (RFC 1123 section 2.1)")
     if "." not in name:
-        raise MailError(f"{option} {value!r} must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)")
-    if name.rsplit(".", 1)[1].isdigit():
-        raise MailError(f"{option} {value!r} must not end in a number: that is an address, not a name (RFC 1123 section 2.1)")
+        raise MailError(f"{option} {shown(value)} must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)")
+    if re.fullmatch("[0-9]+", name.rsplit(".", 1)[1]):
+        raise MailError(f"{option} {shown(value)} must not end in a number: that is an address, not a name (RFC 1123 section 2.1)")
     return name
 
 
@@ -81,9 +90,11 @@ def owner_name(value: str, option: str = "name") -> str:
 
     :raises MailError: a label that no record of this collection may have
     """
-    head, dot, rest = value.partition(".") if isinstance(value, str) else ("", "", "")
-    if head == "*" and dot:
-        return "*." + owner_name(rest, option)
+    if isinstance(value, str) and value.startswith("*.") and not value.startswith("*.*"):
+        name = "*." + owner_name(value[2:], option)
+        if len(name) > 253:
+            raise MailError(f"{option} {shown(value)} is longer than 253 characters (RFC 1035 section 2.3.4)")
+        return name
     if isinstance(value, str) and value.lower().rstrip(".").endswith(".in-addr.arpa"):
         return _labels(option, value, _CLASSLESS, "letters, digits, underscores and inner hyphens and slashes only (RFC 2317 section 4)")
     return _labels(option, value, _OWNER, "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)")
@@ -105,13 +116,19 @@ def split_address(value: str, option: str = "address") -> tuple[str, str]:
     :raises MailError: not a dot-atom local part, ``@`` and a domain (RFC 5321 section 4.1.2)
     """
     if not isinstance(value, str) or value.count("@") != 1:
-        raise MailError(f"{option} {value!r} is not an address of the form user@domain (RFC 5321 section 4.1.2)")
-    local, domain = value.lower().split("@")
+        raise MailError(f"{option} {shown(value)} is not an address of the form user@domain (RFC 5321 section 4.1.2)")
+    local, domain = value.split("@")
+    if not local.isascii():  # looked at before it becomes lower case: that would make a k of the Kelvin sign
+        raise MailError(f"{option} {shown(value)} has a local part that is not ASCII, for which no MTA here is set up (RFC 6531)")
+    local = local.lower()
     if len(local) > 64:
-        raise MailError(f"{option} {value!r} has a local part longer than 64 octets (RFC 5321 section 4.5.3.1.1)")
+        raise MailError(f"{option} {shown(value)} has a local part longer than 64 octets (RFC 5321 section 4.5.3.1.1)")
     if not _DOT_ATOM.match(local):
-        raise MailError(f"{option} {value!r} has a local part that is not a dot-atom (RFC 5322 section 3.2.3)")
-    return local, domain_name(domain, f"{option} {value!r}: domain")
+        raise MailError(f"{option} {shown(value)} has a local part that is not a dot-atom (RFC 5322 section 3.2.3)")
+    domain = domain_name(domain, f"{option} {shown(value)}: domain")
+    if len(local) + len(domain) > 253:
+        raise MailError(f"{option} {shown(value)} is longer than the 254 octets that fit between < and > (RFC 5321 section 4.5.3.1.3)")
+    return local, domain
 
 
 def address(value: str, option: str = "address") -> str:
@@ -119,19 +136,83 @@ def address(value: str, option: str = "address") -> str:
     return "@".join(split_address(value, option))
 
 
-def ip_address(value: str, option: str = "address") -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+Address = Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+
+
+def ip_address(value: str, option: str = "address") -> Address:
     """Return an IP address; an IPv4-mapped IPv6 address becomes IPv4.
 
     :raises MailError: not an IPv4 or IPv6 address, or one with a zone identifier
     """
+    if isinstance(value, str) and "%" in value:
+        raise MailError(f"{option} {shown(value)} has a zone identifier; only addresses of global meaning can be used")
+    found = exact_address(value)
+    if found is None:
+        raise MailError(f"{option} {shown(value)} is not an IPv4 or IPv6 address")
+    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+
+
+def exact_address(value: Any) -> Address | None:
+    """Return an address of exactly one of the text forms of RFC 4291 section 2.2 and RFC 1123 section 2.1, None for all else."""
+    if not isinstance(value, str) or not (_IPV4.match(value) or _IPV6.match(value)):
+        return None
     try:
-        found = ipaddress.ip_address(value)
+        return ipaddress.ip_address(str(value))
     except ValueError:
-        raise MailError(f"{option} {value!r} is not an IPv4 or IPv6 address") from None
-    if isinstance(found, ipaddress.IPv6Address):
-        if found.scope_id:
-            raise MailError(f"{option} {value!r} has a zone identifier; only addresses of global meaning can be used")
-        return found.ipv4_mapped or found
+        return None
+
+
+def is_ip_address(value: Any) -> bool:
+    """Whether a value is an IPv4 or IPv6 address, without a zone identifier."""
+    return exact_address(value) is not None
+
+
+def cidr(value: Any) -> tuple[Address, int] | None:
+    """Return the address and the length of the prefix of a network in CIDR form, or of one address; None for all else."""
+    text, slash, length = value.partition("/") if isinstance(value, str) else ("", "", "")
+    found = exact_address(text)
+    if found is None or (slash and not (_LENGTH.match(length) and int(length) <= found.max_prefixlen)):
+        return None
+    return found, int(length) if slash else found.max_prefixlen
+
+
+def ip_network(value: str, option: str = "network", strict: bool = True) -> Network:
+    """Return a network; one of IPv4-mapped addresses becomes one of IPv4.
+
+    :param strict: whether bits behind the prefix are an error; else they are left out
+    :raises MailError: not a network in CIDR form, nor one address
+    """
+    known = cidr(value)
+    if known is None:
+        raise MailError(f"{option} {shown(value)} is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)")
+    address, prefix = known
+    net = ipaddress.ip_network((address, prefix), strict=False)
+    if strict and net.network_address != address:
+        raise MailError(f"{option} {shown(value)} has host bits set: the network is {net} (RFC 4632 section 3.1)")
+    mapped = net.network_address.ipv4_mapped if isinstance(net, ipaddress.IPv6Network) else None
+    return ipaddress.ip_network((mapped, prefix - 96)) if mapped is not None and prefix >= 96 else net
+
+
+def whole_number(value: Any, option: str, low: int, high: int) -> int:
+    """Return a whole number, also from text that is nothing but its decimal digits, as variables of an INI inventory are.
+
+    :raises MailError: not one, or outside of its range
+    """
+    found = int(value) if isinstance(value, str) and _WHOLE.match(value) else value
+    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+        raise MailError(f"{option} {shown(value)} must be a whole number from {low} to {high}")
+    return int(found)
+
+
+def number(value: Any, option: str, low: float, high: float) -> float:
+    """Return a finite number, also from text that is nothing but its decimal digits.
+
+    :raises MailError: not one, or outside of its range
+    """
+    found = float(value) if isinstance(value, str) and _DECIMAL.match(value) else value
+    if isinstance(found, bool) or not isinstance(found, (int, float)) or not low <= found <= high:
+        raise MailError(f"{option} {shown(value)} must be a number from {low:g} to {high:g}")
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _limits
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 #: This host itself: never judged by its name.
 _LOCAL = ("127.0.0.0/8", "::1")
@@ -38,7 +38,7 @@ def _targets(name: str, targets: Iterable[str], mailboxes: set[str], owner: str)
     for value in values:
         # aliases(5): such values are programs, files, and lists of files.
         if value[0] in "|/:\"":
-            raise MailError(f"alias {name!r} leads to {value!r}: to OpenSMTPD what begins with {value[0]!r} is not an address")
+            raise MailError(f"alias {shown(name)} leads to {shown(value)}: to OpenSMTPD what begins with {shown(value[0])} is not an address")
     return ", ".join(values)
 
 
@@ -64,7 +64,7 @@ def _table(entries: Mapping[str, str]) -> str:
     for key in entries:
         # table(5): what a line begins with, and what ends its key.
         if re.search(r"^[#\[]|[\s:]", key):
-            raise MailError(f"{key!r} cannot be the key of a table of OpenSMTPD: it begins with '#' or '[', or has a space or a colon")
+            raise MailError(f"{shown(key)} cannot be the key of a table of OpenSMTPD: it begins with '#' or '[', or has a space or a colon")
     return "".join(f"{key} {value}\n" for key, value in entries.items())
 
 
@@ -94,7 +94,7 @@ def string(value: str, option: str) -> str:
     :raises MailError: text that cannot be quoted
     """
     if re.search(r'["\n\r\0]', value) or value.endswith("\\"):
-        raise MailError(f"{option} {value!r} cannot be a string of smtpd.conf: it has a quotation mark, a line break or a last backslash")
+        raise MailError(f"{option} {shown(value)} cannot be a string of smtpd.conf: it has a quotation mark, a line break or a last backslash")
     return f'"{value}"'
 
 
@@ -106,17 +106,17 @@ def patterns(given: Sequence[str], option: str) -> list[str]:
     found = []
     for pattern in given:
         if not isinstance(pattern, str):
-            raise MailError(f"{option} {pattern!r} is not a string")
+            raise MailError(f"{option} {shown(pattern)} is not a string")
         # smtpd says nothing of a pattern that regex(3) cannot read, and nothing matches it.
         foreign = re.search(r"\\[a-zA-Z]|\(\?|[*+?}]\?|\[[.=]", pattern)
         if foreign:
-            raise MailError(f"{option} {pattern!r}: {foreign[0]!r} is not for extended regular expressions of POSIX")
+            raise MailError(f"{option} {shown(pattern)}: {shown(foreign[0])} is not for extended regular expressions of POSIX")
         try:
             matches_nothing = re.compile(pattern).search("")
         except re.error as exc:
-            raise MailError(f"{option} {pattern!r} is not a regular expression: {exc}") from exc
+            raise MailError(f"{option} {shown(pattern)} is not a regular expression: {exc}") from exc
         if matches_nothing:
-            raise MailError(f"{option} {pattern!r} matches everything")
+            raise MailError(f"{option} {shown(pattern)} matches everything")
         found.append(string(f"(?i){pattern}", option))
     return found
 
@@ -134,7 +134,7 @@ def checks(given: Mapping[str, str], static: Sequence[str], dynamic: Sequence[st
     for check, match in (("rdns", "!rdns"), ("fcrdns", "!fcrdns"), ("dynamic", "rdns regex <dynamic-names>")):
         decision = given[check]
         if decision not in DECISIONS:
-            raise MailError(f"opensmtpd_{check} {decision!r} is unknown; it is one of {', '.join(DECISIONS)}")
+            raise MailError(f"opensmtpd_{check} {shown(decision)} is unknown; it is one of {', '.join(DECISIONS)}")
         if decision == "off" or (check == "dynamic" and not dynamic):
             continue
         if check == "dynamic" and static:
@@ -194,9 +194,9 @@ def warnings(intervals: Sequence[str]) -> list[str]:
         raise MailError(f"opensmtpd_warn_intervals has {len(intervals)} times; smtpd keeps {_MOST_WARNINGS} and forgets the rest")
     for interval in intervals:
         if not isinstance(interval, str) or not re.fullmatch(r"0*[1-9][0-9]{0,4}[smhd]", interval, re.ASCII):
-            raise MailError(f"opensmtpd_warn_intervals {interval!r} is not a number from 1 to 99999 and one of the letters s, m, h and d")
+            raise MailError(f"opensmtpd_warn_intervals {shown(interval)} is not a number from 1 to 99999 and one of the letters s, m, h and d")
         if interval[-1] == "d" and int(interval[:-1]) > int(_NEVER[:-1]):
-            raise MailError(f"opensmtpd_warn_intervals {interval!r} is longer than smtpd can count, {_NEVER}")
+            raise MailError(f"opensmtpd_warn_intervals {shown(interval)} is longer than smtpd can count, {_NEVER}")
     return list(intervals) or [_NEVER]
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _limits
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 #: What the domain of a forwarded recipient ends in on its way through this host. No such domain exists (RFC 6761 section 6.4),
 #: so nothing is ever sent there by mistake.
@@ -59,7 +59,7 @@ def forwarded(aliases: Mapping[str, Iterable[str]], local: Iterable[str]) -> dic
                 found[name].append(target)
                 continue
             if len(domain) + len(SUFFIX) + 1 > _LONGEST_DOMAIN:
-                raise MailError(f"alias {name!r} leads to {target!r}: its domain is longer than the {_LONGEST_DOMAIN - len(SUFFIX) - 1} "
+                raise MailError(f"alias {shown(name)} leads to {shown(target)}: its domain is longer than the {_LONGEST_DOMAIN - len(SUFFIX) - 1} "
                                 "octets that Postfix can forward to with SRS")
             found[name].append(f"{target}.{SUFFIX}")
     return found

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address, owner_name
 
 _OWNER = r"(?P<owner>\.|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)"
@@ -56,7 +56,7 @@ def root_addresses(hints: Any, option: str = "root_hints") -> list[str]:
     elif isinstance(hints, Iterable) and not isinstance(hints, Mapping):
         for hint in hints:
             if not isinstance(hint, Mapping) or not isinstance(hint.get("addresses"), (list, tuple)):
-                raise MailError(f"{option} {hint!r} must be a dictionary with name and addresses, a list")
+                raise MailError(f"{option} {shown(hint)} must be a dictionary with name and addresses, a list")
             found += hint["addresses"]
     else:
         raise MailError(f"{option} must be a list of dictionaries or the text of a hints file, not {type(hints).__name__}")
@@ -75,18 +75,18 @@ def trust_anchor(value: str, option: str = "trust_anchors") -> str:
     ds, key = _DS.match(line), _DNSKEY.match(line)
     found = ds or key
     if not found:
-        raise MailError(f"{option} {value!r} is not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)")
+        raise MailError(f"{option} {shown(value)} is not a DS or DNSKEY record in zone file form (RFC 4034 sections 2.2 and 5.3)")
     if int(found["algorithm"]) not in _ALGORITHMS:
         number = found["algorithm"]
-        raise MailError(f"{option} {value!r} has the algorithm {number}, which Unbound does not validate (RFC 8624 section 3.1)")
+        raise MailError(f"{option} {shown(value)} has the algorithm {number}, which Unbound does not validate (RFC 8624 section 3.1)")
     data = found["data"].replace(" ", "")
     if ds and _DIGESTS.get(int(ds["digest"])) != len(data):
         raise MailError(
-            f"{option} {value!r} has a digest of type {ds['digest']} and {len(data)} digits: "
+            f"{option} {shown(value)} has a digest of type {ds['digest']} and {len(data)} digits: "
             "SHA-1 (1) has 40, SHA-256 (2) 64, SHA-384 (4) 96 (RFC 8624 section 3.3)"
         )
     if key and not _BASE64.match(data):
-        raise MailError(f"{option} {value!r} has a public key that is not base64 (RFC 4034 section 2.2)")
+        raise MailError(f"{option} {shown(value)} has a public key that is not base64 (RFC 4034 section 2.2)")
     return line
 
 
@@ -110,11 +110,11 @@ def forwarder(value: str, option: str = "forwarders") -> str:
     """
     match = _FORWARDER.match(value) if isinstance(value, str) else None
     if not match:
-        raise MailError(f"{option} {value!r} is not of the form ADDRESS[@PORT][#NAME FOR TLS]")
+        raise MailError(f"{option} {shown(value)} is not of the form ADDRESS[@PORT][#NAME FOR TLS]")
     text = str(ip_address(match["address"], option))
     if match["port"]:
         if not 0 < int(match["port"]) < 65536:
-            raise MailError(f"{option} {value!r} has a port that is not from 1 to 65535")
+            raise MailError(f"{option} {shown(value)} has a port that is not from 1 to 65535")
         text += f"@{int(match['port'])}"
     if match["name"]:
         text += f"#{owner_name(match['name'], option)}"

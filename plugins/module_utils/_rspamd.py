@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
 
 _MODULE = re.compile(r"^[a-z][a-z0-9_]*\Z")
@@ -39,14 +39,14 @@ def dnsbls(given: Sequence[Any], option: str = "dnsbls") -> list[dict[str, Any]]
     for entry in given:
         options = {"zone": entry} if isinstance(entry, str) else entry
         if not isinstance(options, Mapping) or not set(options) <= {"zone", "score"} or "zone" not in options:
-            raise MailError(f"{option} {entry!r} must be a zone or a dictionary with zone and score")
+            raise MailError(f"{option} {shown(entry)} must be a zone or a dictionary with zone and score")
         zone = domain_name(options["zone"], option)
         score = options.get("score", 3)
         if isinstance(score, bool) or not isinstance(score, (int, float)):
-            raise MailError(f"{option} {zone!r} has a score that is not a number: {score!r}")
+            raise MailError(f"{option} {shown(zone)} has a score that is not a number: {shown(score)}")
         name = re.sub(r"[^a-z0-9]", "_", zone)
         if name in found:
-            raise MailError(f"{option} has {zone!r} and {found[name]['zone']!r}, which Rspamd could not tell apart")
+            raise MailError(f"{option} has {shown(zone)} and {shown(found[name]['zone'])}, which Rspamd could not tell apart")
         found[name] = {"name": f"postmaster_{name}", "zone": zone, "symbol": f"RBL_{name.upper()}", "score": float(score)}
     return [found[name] for name in sorted(found)]
 
@@ -62,20 +62,20 @@ def signing(given: Mapping[str, Any] | None, option: str = "signing") -> list[di
     for key, value in (given or {}).items():
         domain = domain_name(key, option)
         if domain in found:
-            raise MailError(f"{option} has {domain!r} twice (names are compared without case)")
+            raise MailError(f"{option} has {shown(domain)} twice (names are compared without case)")
         keys = []
         for entry in value if isinstance(value, (list, tuple)) else [value]:
             if not isinstance(entry, Mapping) or not {"selector", "path"} <= set(entry):
-                raise MailError(f"{option} {key!r} must have a selector and the path of a key")
+                raise MailError(f"{option} {shown(key)} must have a selector and the path of a key")
             path = entry["path"]
             # Rspamd replaces $domain and $selector in a path.
             if not isinstance(path, str) or not path.startswith("/") or re.search(r"[$\s]", path):
-                raise MailError(f"{option} {key!r}: path {path!r} must be absolute, without spaces and dollar signs")
+                raise MailError(f"{option} {shown(key)}: path {shown(path)} must be absolute, without spaces and dollar signs")
             # The day on which it began to sign is only carried along, for the next run to know.
             since = {"since": entry["since"]} if entry.get("since") else {}
-            keys.append({"selector": selector(entry["selector"], f"{option} {key!r}: selector"), "path": path, **since})
+            keys.append({"selector": selector(entry["selector"], f"{option} {shown(key)}: selector"), "path": path, **since})
         if len({entry["selector"] for entry in keys}) < len(keys):
-            raise MailError(f"{option} {key!r} has a selector twice: each key needs its own (RFC 8463 section 9)")
+            raise MailError(f"{option} {shown(key)} has a selector twice: each key needs its own (RFC 8463 section 9)")
         if keys:
             found[domain] = keys
     return [{"domain": domain, "selectors": found[domain]} for domain in sorted(found)]
@@ -89,9 +89,9 @@ def module_files(given: Sequence[str], option: str = "disabled_modules") -> dict
     files = {}
     for name in given:
         if not isinstance(name, str) or not _MODULE.match(name):
-            raise MailError(f"{option} {name!r} is not the name of a module")
+            raise MailError(f"{option} {shown(name)} is not the name of a module")
         if name in _OWN:
-            raise MailError(f"{option} {name!r}: this module has its own switch ({_OWN[name]})")
+            raise MailError(f"{option} {shown(name)}: this module has its own switch ({_OWN[name]})")
         files[f"rspamd/local.d/{name}.conf"] = "# Ansible managed\nenabled = false;\n"
     return files
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple, Union
+from typing import NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils import _names
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 # RFC 7208 section 4.6.4. A receiver stops with permerror past any of them.
 LOOKUPS_MOST, VOID_MOST, MX_MOST = 10, 2, 10
@@ -19,16 +20,16 @@ LOOKUPS_MOST, VOID_MOST, MX_MOST = 10, 2, 10
 OCTETS_GOOD = 450
 
 _COUNTED = ("include", "a", "mx", "ptr", "exists", "redirect")
-_MECHANISM = re.compile(r"^([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)((?:[:/].*)?)\Z", re.IGNORECASE)
-_MODIFIER = re.compile(r"^([a-z][a-z0-9_.-]*)=(.*)\Z", re.IGNORECASE)
+_MECHANISM = re.compile(r"^([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)((?:[:/].*)?)\Z", re.IGNORECASE | re.ASCII)
+_MODIFIER = re.compile(r"^([a-z][a-z0-9_.-]*)=(.*)\Z", re.IGNORECASE | re.ASCII)
 _CIDR4 = re.compile(r"^(0|[1-9][0-9]?)\Z")
 _CIDR6 = re.compile(r"^(0|[1-9][0-9]{0,2})\Z")
-_MACRO = re.compile(r"%(?:\{[slodiphcrtv](?:[1-9][0-9]*)?r?[.+,/_=-]*\}|%|_|-)", re.IGNORECASE)
+_MACRO = re.compile(r"%(?:\{[slodiphcrtv](?:[1-9][0-9]*)?r?[.+,/_=-]*\}|%|_|-)", re.IGNORECASE | re.ASCII)
 _MACRO_LAST = re.compile(r"%\{[^}]*\}\Z")
-_EXP_ONLY = re.compile(r"%\{[crt]", re.IGNORECASE)
-_TOP_LABEL = re.compile(r"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?\Z", re.IGNORECASE)
+_EXP_ONLY = re.compile(r"%\{[crt]", re.IGNORECASE | re.ASCII)
+_TOP_LABEL = re.compile(r"\.(?:[a-z0-9]*[a-z][a-z0-9]*|[a-z0-9]+-[a-z0-9-]*[a-z0-9])\.?\Z", re.IGNORECASE | re.ASCII)
 
-Network = Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
+Network = _names.Network
 Answers = Mapping[str, Mapping[str, Sequence[str]]]
 
 
@@ -74,17 +75,14 @@ def _domain_spec(value: str, what: str) -> str:
 
 def _address(name: str, value: str, what: str) -> Network:
     version, width, section = (4, 32, "5.6") if name == "ip4" else (6, 128, "5.6")
-    text, slash, length = value.partition("/")
+    _text, slash, length = value.partition("/")
     pattern = _CIDR4 if version == 4 else _CIDR6
     if slash and (not pattern.match(length) or int(length) > width):
         raise MailError(f"{what} has a prefix length {length!r} that is not between 0 and {width} (RFC 7208 section {section})")
-    try:
-        found = ipaddress.ip_network((text, int(length) if slash else width), strict=False)
-    except ValueError:
-        found = None
-    if found is None or found.version != version:
+    known = _names.cidr(value)
+    if known is None or known[0].version != version:
         raise MailError(f"{what} does not hold an IPv{version} address (RFC 7208 section {section})")
-    return found
+    return ipaddress.ip_network(known, strict=False)
 
 
 def term(text: str, option: str = "term") -> Term:
@@ -93,8 +91,8 @@ def term(text: str, option: str = "term") -> Term:
     :raises MailError: receivers would answer permerror for it (RFC 7208 section 4.6.1)
     """
     if not isinstance(text, str):
-        raise MailError(f"{option} {text!r} must be a string, not {type(text).__name__}")
-    what = f"{option} {text!r}"
+        raise MailError(f"{option} {shown(text)} must be a string, not {type(text).__name__}")
+    what = f"{option} {shown(text)}"
     modifier = _MODIFIER.match(text)
     if modifier:
         name, value = modifier.group(1).lower(), modifier.group(2)
@@ -152,11 +150,11 @@ def parse(record: str) -> list[Term]:
     :raises MailError: not SPF, or a record that is permerror as a whole (RFC 7208 section 4.6)
     """
     if not isinstance(record, str) or not is_record(record):
-        raise MailError(f"SPF record {record!r} must begin with 'v=spf1' and a space (RFC 7208 section 4.5)")
+        raise MailError(f"SPF record {shown(record)} must begin with 'v=spf1' and a space (RFC 7208 section 4.5)")
     terms = [term(text, "SPF record: term") for text in record[6:].split(" ") if text]
     for name in ("redirect", "exp"):
         if sum(1 for item in terms if item.is_modifier and item.name == name) > 1:
-            raise MailError(f"SPF record {record!r} has {name}= more than once (RFC 7208 section 6)")
+            raise MailError(f"SPF record {shown(record)} has {name}= more than once (RFC 7208 section 6)")
     return terms
 
 
@@ -201,7 +199,7 @@ def count(record: str, domain: str = "", answers: Answers | None = None) -> dict
         more than ten MX of one name
     """
     if not isinstance(domain, str):
-        raise MailError(f"domain {domain!r} must be a string, not {type(domain).__name__}")
+        raise MailError(f"domain {shown(domain)} must be a string, not {type(domain).__name__}")
     known = _known({} if answers is None else answers)
     unknown: list[str] = []
     # A receiver asks for A or AAAA by the family of the client, so voids are counted for both and the worse one tells.
@@ -240,7 +238,7 @@ def count(record: str, domain: str = "", answers: Answers | None = None) -> dict
                 hosts = asked(name, "MX") or []
                 if len(hosts) > MX_MOST:
                     raise MailError(
-                        f"SPF record {record!r}: {name} has {len(hosts)} MX hosts, more than {MX_MOST} (RFC 7208 section 4.6.4)"
+                        f"SPF record {shown(record)}: {name} has {len(hosts)} MX hosts, more than {MX_MOST} (RFC 7208 section 4.6.4)"
                     )
                 for host in hosts:
                     host = host.lower().rstrip(".")
@@ -248,7 +246,7 @@ def count(record: str, domain: str = "", answers: Answers | None = None) -> dict
                     asked(host, "AAAA")
             else:
                 if name in path:
-                    raise MailError(f"SPF record {record!r} leads back to {name} by {item.text!r} (RFC 7208 section 4.6.4)")
+                    raise MailError(f"SPF record {shown(record)} leads back to {name} by {shown(item.text)} (RFC 7208 section 4.6.4)")
                 found = asked(name, "TXT")
                 if found is None:
                     continue
@@ -256,7 +254,7 @@ def count(record: str, domain: str = "", answers: Answers | None = None) -> dict
                 if len(records) != 1:
                     section = "5.2" if item.name == "include" else "6.1"
                     raise MailError(
-                        f"SPF record {record!r}: {item.text!r} needs one SPF record at {name},"
+                        f"SPF record {shown(record)}: {shown(item.text)} needs one SPF record at {name},"
                         f" which has {len(records)} (RFC 7208 section {section})"
                     )
                 walk(records[0], name, (*path, name))
@@ -274,12 +272,12 @@ def check(record: str, domain: str = "", answers: Answers | None = None) -> dict
     cost = count(record, domain, answers)
     if cost["lookups"] > LOOKUPS_MOST:
         raise MailError(
-            f"SPF record {record!r} needs {cost['lookups']} DNS look-ups;"
+            f"SPF record {shown(record)} needs {cost['lookups']} DNS look-ups;"
             f" receivers stop with permerror after {LOOKUPS_MOST} (RFC 7208 section 4.6.4)"
         )
     if cost["void_lookups"] > VOID_MOST:
         raise MailError(
-            f"SPF record {record!r} needs {cost['void_lookups']} look-ups without an answer;"
+            f"SPF record {shown(record)} needs {cost['void_lookups']} look-ups without an answer;"
             f" receivers stop with permerror after {VOID_MOST} (RFC 7208 section 4.6.4)"
         )
     return cost
@@ -307,15 +305,7 @@ def _address_terms(addresses: Iterable[str]) -> list[Term]:
     """Both families, IPv4 first, in order of address, without what a wider network already covers."""
     networks: set[Network] = set()
     for value in addresses:
-        what = f"addresses {value!r}"
-        try:
-            found = ipaddress.ip_network(value, strict=False)
-        except (ValueError, TypeError):
-            raise MailError(f"{what} is not an IPv4 or IPv6 address or network") from None
-        mapped = found.network_address.ipv4_mapped if found.version == 6 else None
-        if mapped is not None and found.prefixlen >= 96:
-            found = ipaddress.ip_network((mapped, found.prefixlen - 96), strict=False)
-        networks.add(found)
+        networks.add(_names.ip_network(value, "addresses", strict=False))
 
     def inside_another(net: Network) -> bool:
         return any(net != other and net.version == other.version and net.subnet_of(other) for other in networks)
@@ -365,12 +355,12 @@ def build(
     """
     for option, value in (("addresses", addresses), ("terms", terms)):
         if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-            raise MailError(f"{option} {value!r} must be a list of strings")
+            raise MailError(f"{option} {shown(value)} must be a list of strings")
     old = parse(existing) if existing is not None else []
     given = [term(text, "terms") for text in terms]
     for item in given:
         if item.name == "all":
-            raise MailError(f"terms {item.text!r}: say how the record ends with the option all")
+            raise MailError(f"terms {shown(item.text)}: say how the record ends with the option all")
     # Our own ip4 and ip6 terms join the addresses, so that both come out merged and sorted.
     plain = [item for item in given if item.network is not None and item.qualifier == "+"]
     others = [item for item in given if item not in plain]
@@ -394,9 +384,9 @@ def build(
         except MailError:
             known = None
         if known is None or known.name != "all":
-            raise MailError(f"all {all_term!r} must be one of: -all, ~all, ?all, or empty (RFC 7208 section 5.1)")
+            raise MailError(f"all {shown(all_term)} must be one of: -all, ~all, ?all, or empty (RFC 7208 section 5.1)")
         if known.qualifier == "+":
-            raise MailError(f"all {all_term!r} would let every host send as this domain (RFC 7208 section 5.1)")
+            raise MailError(f"all {shown(all_term)} would let every host send as this domain (RFC 7208 section 5.1)")
         end = all_term
     new_redirect = redirect is not None and redirect in added
     if redirect and end and (all_term or new_redirect):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dmarc, _names
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 
 def name(domain: str) -> str:
@@ -24,7 +24,7 @@ def build(rua: Iterable[str]) -> str:
     :raises MailError: none given, or one that is neither (RFC 8460 section 3)
     """
     if isinstance(rua, (str, bytes, Mapping)) or not isinstance(rua, Iterable):
-        raise MailError(f"rua {rua!r} must be a list of strings")
+        raise MailError(f"rua {shown(rua)} must be a list of strings")
     uris = list(dict.fromkeys(_dmarc.report_uri(value, "rua") for value in rua))
     if not uris:
         raise MailError("rua must name at least one address or URI (RFC 8460 section 3)")

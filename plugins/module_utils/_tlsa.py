@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _der, _names
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 
 def name(host: str, port: int = 25, protocol: str = "tcp") -> str:
     """Return the name of the record, without a trailing dot (RFC 6698 section 3)."""
     if isinstance(port, bool) or not isinstance(port, int) or not 1 <= port <= 65535:
-        raise MailError(f"port {port!r} must be a number from 1 to 65535")
+        raise MailError(f"port {shown(port)} must be a number from 1 to 65535")
     if protocol not in ("tcp", "udp", "sctp"):
-        raise MailError(f"protocol {protocol!r} must be one of: tcp, udp, sctp (RFC 6698 section 3)")
+        raise MailError(f"protocol {shown(protocol)} must be one of: tcp, udp, sctp (RFC 6698 section 3)")
     return f"_{port}._{protocol}.{_names.domain_name(host, 'host')}"
 
 
@@ -33,7 +33,7 @@ def record(pem: str, usage: int = 3, selector: int = 1, matching: int = 1) -> st
     for option, value, allowed in (("usage", usage, (2, 3)), ("selector", selector, (0, 1)), ("matching", matching, (0, 1, 2))):
         if isinstance(value, bool) or value not in allowed:
             section = "RFC 7672 section 3.1" if option == "usage" else "RFC 6698 section 2.1"
-            raise MailError(f"{option} {value!r} must be one of: {', '.join(map(str, allowed))} ({section})")
+            raise MailError(f"{option} {shown(value)} must be one of: {', '.join(map(str, allowed))} ({section})")
     if not isinstance(pem, str):
         raise MailError(f"certificate must be a string in PEM form, not {type(pem).__name__}")
     label, data = _der.pem(pem, "certificate")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import owner_name
 
 # RFC 1035 section 3.3: one length octet before each character-string, and 16 bits of length before the data of a record.
@@ -18,9 +18,9 @@ RDATA_OCTETS = 65535
 
 def _ascii(value: str, option: str) -> str:
     if not isinstance(value, str):
-        raise MailError(f"{option} {value!r} must be a string, not {type(value).__name__}")
+        raise MailError(f"{option} {shown(value)} must be a string, not {type(value).__name__}")
     if not value.isascii():
-        raise MailError(f"{option} {value!r} is not ASCII, and no rule says how a TXT record would encode it (RFC 1035 section 3.3.14)")
+        raise MailError(f"{option} {shown(value)} is not ASCII, and no rule says how a TXT record would encode it (RFC 1035 section 3.3.14)")
     return value
 
 

@@ -46,7 +46,7 @@ def test_a_filter_has_its_own_name_and_documented_options(module):
 
 
 ERRORS = [
-    (lambda: called("spf", ["x"]), "spf: addresses 'x' is not an IPv4 or IPv6 address or network"),
+    (lambda: called("spf", ["x"]), "spf: addresses 'x' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
     (lambda: called("spf", [], ["include:a.org"], answers={"a.org": {}}),
      "spf: SPF record 'v=spf1 include:a.org ~all': 'include:a.org' needs one SPF record at a.org, which has 0 (RFC 7208 section 5.2)"),
     (lambda: called("dkim_record", "!"), "dkim_record: public_key is not base64 (RFC 6376 section 3.6.1)"),

@@ -113,7 +113,7 @@ def test_pyspf_lets_the_added_addresses_pass(monkeypatch, addresses, record):
 
 BROKEN = [
     # arguments, the whole text
-    ({"addresses": ["x"]}, "addresses 'x' is not an IPv4 or IPv6 address or network"),
+    ({"addresses": ["x"]}, "addresses 'x' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
     ({"addresses": None}, "addresses None must be a list of strings"),
     ({"terms": None}, "terms None must be a list of strings"),
     ({"domain": None}, "domain None must be a string, not NoneType"),
