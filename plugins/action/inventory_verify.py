@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _inventory, _model, _system
+from ansible_collections.postmaster.mail.plugins.module_utils import _inventory, _model, _sinks, _system
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
@@ -114,7 +114,9 @@ class ActionModule(ActionBase):
             except AnsibleError as exc:
                 yield _unknown(name, exc)
         judged = {name: option for name, option in role.options.items() if name in given or name not in role.own}
-        yield from _inventory.type_errors(judged, given)
+        wrong = _inventory.type_errors(judged, given)
+        yield from wrong
+        yield from _sinks.variable_errors(judged, given, {line.split(" ", 1)[0] for line in wrong})
         if not role.own:
             return
         internal = self._load(role.name, "vars/main.yml")

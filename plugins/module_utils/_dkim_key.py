@@ -401,7 +401,7 @@ class Attributes:
         try:
             return find(value)
         except KeyError:
-            if str(value).isdigit():
+            if re.fullmatch("[0-9]+", str(value)):
                 return int(value)
             if not self._module.check_mode:
                 raise MailError(f"{option} {value!r} does not exist on this host") from None

@@ -24,7 +24,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, inside
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_wire import Reply
@@ -370,7 +370,7 @@ class Resolver:
                 config = dns.resolver.Resolver()
             except dns.exception.DNSException as exc:
                 raise MailError(f"no resolver is configured on this host (/etc/resolv.conf): {exc}; set nameservers") from exc
-            self.servers = [Server(str(address), port) for address in config.nameservers if _is_address(address)]
+            self.servers = [Server(str(address), port) for address in config.nameservers if _names.is_socket_address(str(address))]
 
     def ask(self, pairs: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Reply | Unreachable]:
         """Return (name, type) -> reply, or the :class:`Unreachable` that stands for it. SERVFAIL and REFUSED are no reply."""
@@ -457,14 +457,6 @@ def zone_in(reply: Reply | Unreachable, name: str) -> str | Unreachable | None:
     return next((record.name for record in reply.authority if record.type == "SOA" and inside(name, record.name)), None)
 
 
-def _is_address(text: Any) -> bool:
-    try:
-        ipaddress.ip_address(str(text))
-    except ValueError:
-        return False
-    return True
-
-
 def known(addresses: Sequence[str | Unreachable], whose: str) -> list[str]:
     """Return the addresses without the failures, see :meth:`Resolver.addresses`.
 
@@ -483,7 +475,7 @@ def host_addresses(host: str, resolver: Resolver | None) -> list[str]:
 
     :raises MailError: no address
     """
-    if _is_address(host):
+    if _names.is_socket_address(host):
         return [host]
     if resolver is not None and not resolver.system:
         return known(resolver.addresses([host])[host], f"server {host!r}")

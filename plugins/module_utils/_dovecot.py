@@ -18,7 +18,7 @@ SYNTAXES = ("2.3", "2.4")
 
 #: Dovecot's own auth_username_chars, less what a directory name or %-expansion could trip over.
 _USER_PART = re.compile(r"^[a-z0-9_-][a-z0-9._-]*\Z")
-_VERSION = re.compile(r"^(\d+)\.(\d+)(?:\.|\b)")
+_VERSION = re.compile(r"^(\d+)\.(\d+)(?:\.|\b)", re.ASCII)
 #: From the delimiter to the domain (RFC 5233).
 _DETAIL = re.compile(r"\+[^@]*@")
 _HEADER = re.compile(r"^[!-9;-~]+\Z")

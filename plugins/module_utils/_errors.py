@@ -25,7 +25,7 @@ def shown(value: Any, longest: int = LONGEST_VALUE) -> str:
     return text if len(text) <= longest + 2 else text[: longest - 3] + "..."
 
 
-def _bounded(rule: str) -> str:
+def bounded(rule: str) -> str:
     """Return a rule without its middle where it is very long: its option is at the beginning, and what is wrong at the end."""
     half = LONGEST_RULE // 2 - 3
     return rule if len(rule) <= LONGEST_RULE else f"{rule[:half]} ... {rule[-half:]}"
@@ -40,7 +40,7 @@ class MailError(ValueError):
     """
 
     def __init__(self, text: str, rules: Sequence[str] = ()) -> None:
-        text = text if rules else _bounded(text)
+        text = text if rules else bounded(text)
         super().__init__(text)
         #: Every broken rule by itself, where there may be several.
         self.rules = tuple(rules) or (text,)

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import address as mail_address
 
 # Every list has these addresses besides its own (Mailman 2.1 has all of them, Mailman 3 all but admin).
@@ -107,37 +107,40 @@ def profile(name: str, version: int, settings: Mapping[str, Any]) -> dict[str, A
 # ---- coercion and differences
 
 _TRUE, _FALSE = ("yes", "true", "on", "1"), ("no", "false", "off", "0")
-_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[wdhms])+\Z")
+_DURATION = re.compile(r"^(?:\d+(?:\.\d+)?[wdhms])+\Z", re.ASCII)
 _UNITS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 
 
 def _boolean(name: str, value: Any) -> bool:
     word = str(value).strip().lower()
     if word not in _TRUE + _FALSE:
-        raise MailError(f"settings {name} {value!r} must be true or false")
+        raise MailError(f"settings {name} {shown(value)} must be true or false")
     return word in _TRUE
 
 
 def _whole(name: str, value: Any) -> int:
-    try:
-        return int(str(value)) if not isinstance(value, bool) else int(value)
-    except ValueError as exc:
-        raise MailError(f"settings {name} {value!r} must be a whole number") from exc
+    if isinstance(value, int):
+        return int(value)
+    if not isinstance(value, str) or not re.fullmatch("-?[0-9]{1,18}", value):
+        raise MailError(f"settings {name} {shown(value)} must be a whole number")
+    return int(value)
 
 
 def _number(name: str, value: Any) -> float:
+    if isinstance(value, (bool, type(None))) or (isinstance(value, str) and not re.fullmatch(r"-?([0-9]+(\.[0-9]+)?|inf|nan)", value)):
+        raise MailError(f"settings {name} {shown(value)} must be a number")
     try:
-        number = float(str(value))
-    except ValueError as exc:
-        raise MailError(f"settings {name} {value!r} must be a number") from exc
+        number = float(value)
+    except (TypeError, ValueError, OverflowError) as exc:
+        raise MailError(f"settings {name} {shown(value)} must be a number that a computer can count to") from exc
     if not math.isfinite(number):
-        raise MailError(f"settings {name} {value!r} must be a number that a computer can count to")
+        raise MailError(f"settings {name} {shown(value)} must be a number that a computer can count to")
     return number
 
 
 def _strings(name: str, value: Any) -> list[str]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(entry, str) for entry in value):
-        raise MailError(f"settings {name} {value!r} must be a list of strings")
+        raise MailError(f"settings {name} {shown(value)} must be a list of strings")
     return list(value)
 
 
@@ -145,7 +148,7 @@ def seconds(value: str) -> float | None:
     """Length of an interval as Mailman 3 writes it (``7d``, ``1d12h``) in seconds; None if it is no interval."""
     if not _DURATION.match(value):
         return None
-    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([wdhms])", value))
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)([wdhms])", value, re.ASCII))
 
 
 def coerce3(name: str, value: Any, current: Any) -> Any:
@@ -162,7 +165,7 @@ def coerce3(name: str, value: Any, current: Any) -> Any:
     if isinstance(current, list):
         return _strings(name, value)
     if isinstance(value, (list, dict)):
-        raise MailError(f"settings {name} {value!r} must be one value, not a {type(value).__name__}")
+        raise MailError(f"settings {name} {shown(value)} must be one value, not a {type(value).__name__}")
     text = str(value)
     if isinstance(current, str) and seconds(current) is not None and seconds(text) == seconds(current):
         return current
@@ -224,11 +227,11 @@ def coerce2(name: str, value: Any, current: Any) -> Any:
         if word in map(str, words.values()):
             return int(word)
         legal = ", ".join(f"{number} ({key})" for key, number in words.items())
-        raise MailError(f"settings {name} {value!r} is no choice of Mailman 2.1; it knows {legal}")
+        raise MailError(f"settings {name} {shown(value)} is no choice of Mailman 2.1; it knows {legal}")
     if name in _NUMBERS_2 or (isinstance(current, (int, float)) and not isinstance(current, bool)):
         number = _number(name, value)
         if number < 0:
-            raise MailError(f"settings {name} {value!r} is negative: Mailman 2.1 would keep the old value and say nothing")
+            raise MailError(f"settings {name} {shown(value)} is negative: Mailman 2.1 would keep the old value and say nothing")
         return int(number) if number == int(number) else number
     if isinstance(current, bool):
         return int(_boolean(name, value))
@@ -241,7 +244,7 @@ def coerce2(name: str, value: Any, current: Any) -> Any:
                 mail_address(entry, f"settings {name}")
         return entries
     if isinstance(value, (list, dict)):
-        raise MailError(f"settings {name} {value!r} must be one value, not a {type(value).__name__}")
+        raise MailError(f"settings {name} {shown(value)} must be one value, not a {type(value).__name__}")
     return str(value)
 
 
@@ -249,7 +252,7 @@ def _pattern(name: str, entry: str) -> None:
     try:
         re.compile(entry)
     except re.error as exc:
-        raise MailError(f"settings {name} {entry!r} is not a regular expression: {exc}") from exc
+        raise MailError(f"settings {name} {shown(entry)} is not a regular expression: {exc}") from exc
 
 
 def banned(entry: str, bans: Iterable[str]) -> bool:
@@ -389,10 +392,10 @@ def _emitted(name: str, value: Any, charset: str) -> str:
         try:
             return repr(value.encode(charset))[1:]  # the literal of a Python 2 string
         except (UnicodeError, LookupError) as exc:
-            raise MailError(f"settings {name} {value!r} cannot be written in the character set {charset} of the list") from exc
+            raise MailError(f"settings {name} {shown(value)} cannot be written in the character set {charset} of the list") from exc
     if isinstance(value, (list, tuple)) and all(isinstance(entry, str) for entry in value):
         return "[" + ", ".join(_emitted(name, entry, charset) for entry in value) + "]"
-    raise MailError(f"settings {name} {value!r} must be a number, a string or a list of strings")
+    raise MailError(f"settings {name} {shown(value)} must be a number, a string or a list of strings")
 
 
 def charset_of(data: bytes) -> str:
@@ -420,7 +423,7 @@ def commands(remove: Sequence[str], keep: Sequence[str]) -> Commands:
     for option, values in (("remove_addresses", remove), ("keep_addresses", keep)):
         for value in values:
             if value not in SUFFIXES and not (option == "keep_addresses" and "@" in value):
-                raise MailError(f"{option} {value!r} is no address of a list; lists have: {', '.join(SUFFIXES)}")
+                raise MailError(f"{option} {shown(value)} is no address of a list; lists have: {', '.join(SUFFIXES)}")
     kept = frozenset(mail_address(value, "keep_addresses") for value in keep if "@" in value)
     return Commands(tuple(suffix for suffix in SUFFIXES if suffix in remove and suffix not in keep), kept)
 

@@ -10,8 +10,8 @@ alone passes only its own variables), the site passes everything, and both get t
 
 from __future__ import annotations
 
+import base64
 import difflib
-import ipaddress
 import re
 from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
@@ -24,11 +24,12 @@ from ansible_collections.postmaster.mail.plugins.module_utils import (
     _names,
     _records,
     _secret_text,
+    _sinks,
     _spf,
     _system,
     _txt,
 )
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, bounded, shown
 
 #: RFC 2142 sections 4 and 5; postmaster is demanded by RFC 5321 section 4.5.1.
 ROLE_NAMES = ("postmaster", "abuse", "hostmaster", "webmaster", "security", "noc")
@@ -79,7 +80,7 @@ _DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
 _ACCOUNT = re.compile(r"^[A-Za-z_][A-Za-z0-9_.-]{0,31}\Z")
 #: A line of the table that each MTA reads: regexp_table(5), and table(5), which must not be empty.
 REFUSALS = {"postfix": r"/\^\S+\$/ 5[0-9]{2} 5\.[0-9]+\.[0-9]+ [ -~]+", "opensmtpd": r"\^\S*\$"}
-_SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?\Z", re.IGNORECASE)
+_SIZE = re.compile(r"^([0-9]{1,19}) ?([KMGT]?)i?B?[ \t\r\n]*\Z", re.IGNORECASE | re.ASCII)
 #: What the counters of quotas hold.
 _SIZE_MOST = 2**63 - 1
 #: Selectors that the collection makes are a day and part of the key's digest; as long as any of them.
@@ -93,6 +94,7 @@ class _Problems:
         self.found: list[str] = []
 
     def add(self, text: str) -> None:
+        text = bounded(text)
         if text not in self.found:
             self.found.append(text)
 
@@ -119,10 +121,15 @@ class _Problems:
             self.add(f"{where} must be a dictionary, not {_kind(value)}")
             return {}
         if keys is None:
-            return dict(value)
+            # A number is a label of DNS as well.
+            known = {key: entry for key, entry in value.items() if isinstance(key, str) or (type(key) is int and 0 <= key < 2**63)}
+            for key in value:
+                if key not in known:
+                    self.add(f"{where} has the key {shown(key)}, which is not a string")
+            return known
         for key in value:
             if key not in keys:
-                self.add(f"{where} has no key {key!r}{_nearest(str(key), keys)}; it knows {', '.join(keys)}")
+                self.add(f"{where} has no key {shown(key)}{_nearest(key, keys)}; it knows {', '.join(keys)}")
         return {key: value[key] for key in value if key in keys}
 
     def strings(self, value: Any, where: str) -> list[str]:
@@ -140,30 +147,29 @@ class _Problems:
         if value is not None and not isinstance(value, str):
             self.add(f"{where} must be a string, not {_kind(value)}")
             return None
-        return value or None
+        return str(value) if value else None
 
     def choice(self, value: Any, where: str, choices: Sequence[str]) -> str:
         """Return one of the choices: the first one in place of a value that is none of them."""
         if not isinstance(value, str) or value not in choices:
-            near = _nearest(value, choices) if isinstance(value, str) else ""
-            self.add(f"{where} {_shown(value)} is unknown{near}; it is one of {', '.join(choices)}")
+            self.add(f"{where} {shown(value)} is unknown{_nearest(value, choices)}; it is one of {', '.join(choices)}")
             return choices[0]
         return value
 
     def boolean(self, value: Any, where: str) -> bool:
         if not isinstance(value, bool):
-            self.add(f"{where} must be true or false, not {_shown(value)}")
+            self.add(f"{where} must be true or false, not {shown(value)}")
         return bool(value)
 
     def number(self, value: Any, where: str, low: float, high: float) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            self.add(f"{where} {_shown(value)} must be a number from {low:g} to {high:g}")
+            self.add(f"{where} {shown(value)} must be a number from {low:g} to {high:g}")
             return low
         return value
 
     def integer(self, value: Any, where: str, low: int, high: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self.add(f"{where} {_shown(value)} must be a whole number from {low} to {high}")
+            self.add(f"{where} {shown(value)} must be a whole number from {low} to {high}")
             return low
         return int(value)
 
@@ -172,14 +178,31 @@ def _kind(value: Any) -> str:
     return type(value).__name__.replace("_AnsibleTagged", "").lower()
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 200 else text[:197] + "..."
+def _nearest(name: Any, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1) if isinstance(name, str) and len(name) < 100 else []
+    return f" (did you mean {shown(near[0])}?)" if near else ""
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
+def _address_for(kind: str) -> Callable[[str, str], str]:
+    """Return a function that returns an address in canonical form, one that all sinks of its kind carry.
+
+    :param kind: C(name), C(target), C(postmaster) or C(contact), see :data:`_sinks._REACHES`
+    """
+
+    def checked(value: str, option: str) -> str:
+        address = _names.address(value, option)
+        local, _at, domain = address.partition("@")
+        if local == "*":
+            raise MailError(
+                f"{option} {shown(value)} is an address like any other, since '*' stands for nothing else there: "
+                f"mail to all names of a domain is mail_domains[{domain!r}].catch_all"
+            )
+        return _sinks.carried(kind, address, option)
+
+    return checked
+
+
+_name, _target, _postmaster, _contact = map(_address_for, ("name", "target", "postmaster", "contact"))
 
 
 def size(value: Any, option: str) -> int:
@@ -187,14 +210,14 @@ def size(value: Any, option: str) -> int:
 
     :raises MailError: neither, or more than 63 bits can count
     """
-    match = _SIZE.match(value.strip()) if isinstance(value, str) else None
+    match = _SIZE.match(value) if isinstance(value, str) else None
     found = -1
     if isinstance(value, int) and not isinstance(value, bool):
         found = int(value)
     elif match:
         found = int(match[1]) * 1024 ** " KMGT".index(match[2].upper() or " ")
     if not 0 <= found <= _SIZE_MOST:
-        raise MailError(f"{option} {_shown(value)} is not a size such as 500M or 2G (powers of 1024; 0 for no limit)")
+        raise MailError(f"{option} {shown(value)} is not a size such as 500M or 2G (powers of 1024; 0 for no limit)")
     return found
 
 
@@ -224,7 +247,7 @@ def _addresses(problems: _Problems, given: Any) -> dict[str, list[str]]:
         why = _names.not_public(str(address))
         if why:
             problems.add(
-                f"mail_addresses {text!r} is not public ({why}): other mail servers cannot reach it. "
+                f"mail_addresses {shown(text)} is not public ({why}): other mail servers cannot reach it. "
                 "Set mail_addresses to the addresses that the world sees (behind NAT: the router's)"
             )
         family = found[f"ipv{address.version}"]
@@ -282,7 +305,7 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
         name = problems.attempt(_names.domain_name, key, "mail_domains")
         if name is None:
             continue
-        where = f"mail_domains[{key!r}]"
+        where = f"mail_domains[{shown(key)}]"
         if name in domains:
             problems.add(f"{where} is declared twice (names are compared without case)")
         options = problems.mapping(value, where, keys)
@@ -295,16 +318,16 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
         records: dict[str, list[str]] = {}
         for label, values in problems.mapping(txt, f"{where}.txt").items():
             owner = problems.within(f"{where}.txt", _dns_plan.absolute_name, label, name)
-            texts = problems.strings(values, f"{where}.txt[{label!r}]")
+            texts = problems.strings(values, f"{where}.txt[{shown(label)}]")
             if not texts:
-                problems.add(f"{where}.txt[{label!r}] names no value")
+                problems.add(f"{where}.txt[{shown(label)}] names no value")
             for text in texts:
-                if problems.attempt(_secret_text.without_private_key, text, f"{where}.txt[{label!r}]") is None:
+                if problems.attempt(_secret_text.without_private_key, text, f"{where}.txt[{shown(label)}]") is None:
                     continue
-                if problems.attempt(_txt.strings, text, f"{where}.txt[{label!r}]"):
-                    problems.within(f"{where}.txt[{label!r}]", _dns_rdata.from_text, "TXT", text)
+                if problems.attempt(_txt.strings, text, f"{where}.txt[{shown(label)}]"):
+                    problems.within(f"{where}.txt[{shown(label)}]", _dns_rdata.from_text, "TXT", text)
             if owner in records:
-                problems.add(f"{where}.txt[{label!r}] is declared twice ({owner})")
+                problems.add(f"{where}.txt[{shown(label)}] is declared twice ({owner})")
             elif owner:
                 records[owner] = texts
         domains[name] = {
@@ -314,7 +337,7 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             "catch_all": [
                 address
                 for text in problems.strings(options.get("catch_all"), f"{where}.catch_all")
-                if (address := problems.attempt(_names.address, text, f"{where}.catch_all"))
+                if (address := problems.attempt(_target, text, f"{where}.catch_all"))
             ],
             "txt": records,
         }
@@ -349,7 +372,7 @@ def _users(problems: _Problems, given: Any, domains: Mapping[str, Any]) -> dict[
         name = problems.attempt(_names.address, key, "mail_users")
         if name is None:
             continue
-        where = f"mail_users[{key!r}]"
+        where = f"mail_users[{shown(key)}]"
         if name in users:
             problems.add(f"{where} is declared twice (addresses are compared without case)")
         if "+" in name.split("@")[0]:
@@ -368,13 +391,13 @@ def _users(problems: _Problems, given: Any, domains: Mapping[str, Any]) -> dict[
                 {
                     address
                     for text in problems.strings(options.get("senders"), f"{where}.senders")
-                    if (address := problems.attempt(_names.address, text, f"{where}.senders"))
+                    if (address := problems.attempt(_name, text, f"{where}.senders"))
                 }
             ),
         }
         for sender in users[name]["senders"]:
             if sender.split("@")[1] not in domains:
-                problems.add(f"{where}.senders {sender!r} is in a domain that mail_domains does not declare: it could not be signed")
+                problems.add(f"{where}.senders {shown(sender)} is in a domain that mail_domains does not declare: it could not be signed")
     return users
 
 
@@ -388,18 +411,19 @@ def _aliases(problems: _Problems, given: Any, model: Mapping[str, Any]) -> dict[
     domains, users = model["domains"], model["users"]
     aliases: dict[str, list[str]] = {}
     for key, value in problems.mapping(given, "mail_aliases").items():
-        name = problems.attempt(_names.address, key, "mail_aliases")
+        name = problems.attempt(_name, key, "mail_aliases")
         if name is None:
             continue
-        where = f"mail_aliases[{key!r}]"
+        where = f"mail_aliases[{shown(key)}]"
         if name.split("@")[1] not in domains:
             problems.add(f"{where} is in a domain that mail_domains does not declare")
         targets = []
-        for text in problems.strings(value, where):
-            target = problems.attempt(_names.address, text, where)
+        texts = problems.strings(value, where)
+        for text in texts:
+            target = problems.attempt(_target, text, where)
             if target and target not in targets:
                 targets.append(target)
-        if not targets:
+        if not texts:
             problems.add(f"{where} leads to no address")
         if name in aliases:
             problems.add(f"{where} is declared twice (addresses are compared without case)")
@@ -433,15 +457,15 @@ def _check_targets(problems: _Problems, model: Mapping[str, Any], given: Contain
             return True
         return catch_all and bool(domains[domain]["catch_all"])
 
-    wanted = [(f"mail_aliases[{name!r}]", targets, True) for name, targets in aliases.items()]
+    wanted = [(f"mail_aliases[{shown(name)}]", targets, True) for name, targets in aliases.items()]
     # A catch-all that leads to an address which only a catch-all would take is a loop.
-    wanted += [(f"mail_domains[{name!r}].catch_all", domain["catch_all"], False) for name, domain in domains.items()]
+    wanted += [(f"mail_domains[{shown(name)}].catch_all", domain["catch_all"], False) for name, domain in domains.items()]
     for where, targets, catch_all in wanted:
         for target in targets:
             if not exists(target, catch_all) and target != model["postmaster"]:
-                problems.add(f"{where} leads to {target!r}, which is neither a user nor an alias")
+                problems.add(f"{where} leads to {shown(target)}, which is neither a user nor an alias")
     if model["postmaster"] and not exists(model["postmaster"]):
-        problems.add(f"mail_postmaster {model['postmaster']!r} is neither a user nor an alias")
+        problems.add(f"mail_postmaster {shown(model['postmaster'])} is neither a user nor an alias")
 
     def caught(target: str) -> bool:
         """Whether only a catch-all takes an address."""
@@ -497,7 +521,7 @@ def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, A
     found: dict[str, dict[str, Any]] = {}
     taken: dict[str, str] = {}
     for name, value in problems.mapping(given, "mail_slow_destinations").items():
-        where = f"mail_slow_destinations[{name!r}]"
+        where = f"mail_slow_destinations[{shown(name)}]"
         if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9]{0,19}", name):
             problems.add(f"{where} names a transport: a letter, then at most 19 letters and digits, all lower case")
         options = problems.mapping(value, where, ("domains", "connections", "delay"))
@@ -505,7 +529,7 @@ def _slow_destinations(problems: _Problems, given: Any) -> dict[str, dict[str, A
         for text in problems.strings(options.get("domains"), f"{where}.domains"):
             domain = problems.attempt(_names.domain_name, text, f"{where}.domains")
             if domain in taken:
-                problems.add(f"{where}.domains {text!r} is in mail_slow_destinations[{taken[domain]!r}] as well")
+                problems.add(f"{where}.domains {shown(text)} is in mail_slow_destinations[{shown(taken[domain])}] as well")
             elif domain:
                 taken[domain] = name
                 domains.append(domain)
@@ -546,15 +570,23 @@ def _dns(problems: _Problems, given: Any) -> dict[str, Any]:
     needed = {"rfc2136": ("server", "key_name", "key_secret"), "zone_file": ("zone_file",)}.get(result["backend"], ())
     for key in needed:
         if not options.get(key):
-            problems.add(f"mail_dns.{key} is needed by mail_dns.backend {result['backend']!r}")
+            problems.add(f"mail_dns.{key} is needed by mail_dns.backend {shown(result['backend'])}")
     if result["server"]:
-        problems.attempt(_host, result["server"], "mail_dns.server")
+        result["server"] = problems.attempt(_host, result["server"], "mail_dns.server")
     if result["key_name"]:
-        problems.attempt(_names.owner_name, result["key_name"], "mail_dns.key_name")
+        result["key_name"] = problems.attempt(_names.owner_name, result["key_name"], "mail_dns.key_name")
     if result["key_secret"]:
-        problems.attempt(_dns_plan.tsig_secret, result["key_secret"], "mail_dns.key_secret")
-    if result["zone_file"] and not result["zone_file"].startswith("/"):
-        problems.add(f"mail_dns.zone_file {result['zone_file']!r} must be an absolute path")
+        # Written into a file, where white space within it would be the end of the line.
+        octets = problems.attempt(_dns_plan.tsig_secret, result["key_secret"], "mail_dns.key_secret", default=b"")
+        result["key_secret"] = base64.b64encode(octets).decode("ascii")
+    if result["zone_file"]:
+        problems.attempt(_sinks.file_name, result["zone_file"], "mail_dns.zone_file")
+    if result["zone_host"]:
+        problems.attempt(_sinks.host_name, result["zone_host"], "mail_dns.zone_host")
+    for word in result["reload"]:
+        problems.attempt(_sinks.one_line, word, "mail_dns.reload")
+    if result["reload"] and not result["reload"][0]:
+        problems.add("mail_dns.reload begins with an empty text, which is no command")
     return result
 
 
@@ -563,10 +595,9 @@ def _host(value: str, option: str) -> str:
 
     :raises MailError: neither
     """
-    try:
-        return str(ipaddress.ip_address(value))
-    except ValueError:
-        return _names.owner_name(value, option)
+    if _names.is_ip_address(value):
+        return str(_names.ip_address(value, option))
+    return _names.owner_name(value, option)
 
 
 def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_family: str) -> dict[str, Any]:
@@ -587,6 +618,12 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
         "key": problems.text(options.get("key"), "mail_certificates.key"),
         "chain": problems.text(options.get("chain"), "mail_certificates.chain"),
     }
+    checks = {
+        "email": _contact, "directory": _sinks.url, "ca": _sinks.pem, "key": _sinks.pem_or_path, "chain": _sinks.pem_or_path,
+    }  # fmt: skip
+    for key, check in checks.items():
+        if result[key]:
+            result[key] = problems.attempt(check, result[key], f"mail_certificates.{key}")
     if result["method"] == "files":
         for key in ("key", "chain"):
             if not options.get(key):
@@ -596,7 +633,7 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
     reason = _system.impossible(os_family, result["method"])
     if reason:
         problems.add(
-            f"mail_certificates.method {result['method']!r} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed"
+            f"mail_certificates.method {shown(result['method'])} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed"
         )
     return result
 
@@ -619,10 +656,9 @@ def _filter(problems: _Problems, given: Any) -> dict[str, Any]:
     if result["dmarc"] == "score" and result["arc_sealers"]:
         problems.add("mail_filter.arc_sealers says whose seals excuse a failure of DMARC, and mail_filter.dmarc 'score' has no use for it")
     for text in problems.strings(options.get("trusted"), "mail_filter.trusted"):
-        try:
-            result["trusted"].append(str(ipaddress.ip_network(text)))
-        except ValueError as exc:
-            problems.add(f"mail_filter.trusted {text!r} is not a network in CIDR form: {exc}")
+        network = problems.attempt(_names.ip_network, text, "mail_filter.trusted")
+        if network is not None and str(network) not in result["trusted"]:
+            result["trusted"].append(str(network))
     if result["junk"] >= result["reject"]:
         limit = f"mail_filter.reject {result['reject']:g}"
         problems.add(f"mail_filter.junk {result['junk']:g} must be below {limit}: nothing would land in Junk")
@@ -655,7 +691,7 @@ def _refusals(problems: _Problems, given: Any) -> dict[str, str]:
     for mta, text in found.items():
         lines = text.splitlines() if isinstance(text, str) else [""]
         if not all(re.fullmatch(REFUSALS[mta], line) for line in lines) or (mta == "opensmtpd" and not lines):
-            problems.add(f"mail_refusals.{mta} {_shown(text)} is not the table that mailman_harden returns as refusals.{mta}")
+            problems.add(f"mail_refusals.{mta} {shown(text)} is not the table that mailman_harden returns as refusals.{mta}")
             found[mta] = ""
     return found
 
@@ -707,7 +743,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
         if name in NOT_BUILT:
             problems.add(f"mail_{name} ({NOT_BUILT[name]}) is not built yet in this release: take it out")
         elif name not in KNOWN:
-            problems.add(f"mail_{name} is not a variable of this collection{_nearest(str(name), KNOWN).replace(chr(39), '')}")
+            problems.add(f"mail_{name} is not a variable of this collection{_nearest(name, KNOWN).replace(chr(39), '')}")
     model: dict[str, Any] = {
         "fqdn": problems.attempt(_names.domain_name, given["fqdn"], "mail_fqdn") if "fqdn" in given else None,
         "addresses": _addresses(problems, given.get("addresses")),
@@ -718,7 +754,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     users = model["users"] = _users(problems, given.get("users"), model["domains"])
     postmaster = given.get("postmaster")
     if postmaster not in (None, ""):
-        postmaster = problems.attempt(_names.address, postmaster, "mail_postmaster")
+        postmaster = problems.attempt(_postmaster, postmaster, "mail_postmaster")
     elif users:
         postmaster = next(iter(users))
     elif model["domains"] and "users" in given:
@@ -729,7 +765,10 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     if "users" in given:
         _check_targets(problems, model, aliases)
     model["dns"] = _dns(problems, given.get("dns"))
-    model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
+    certificates = model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
+    contact = model["postmaster"] or next(iter(users), None)
+    if certificates["method"].startswith("acme-") and contact and not certificates["email"]:
+        problems.attempt(_sinks.carried, "contact", contact, "mail_certificates.email, which is not given and so is the postmaster,")
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
     model["refusals"] = _refusals(problems, given.get("refusals"))

@@ -20,6 +20,8 @@ _OCTET = r"(?:0|[1-9][0-9]{0,2})"
 #: What an address may consist of: Python's ipaddress reads a zone identifier, which is any text, and numbers as well.
 _IPV4 = re.compile(rf"{_OCTET}(?:\.{_OCTET}){{3}}\Z")
 _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:\.[0-9]{1,3}){0,3}\Z")
+#: The name of an interface, or its number.
+_ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 _LENGTH = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 #: Of digits that one number of 64 bits can have. Python's int and float read digits of all scripts, underscores and white space too.
 _WHOLE = re.compile(r"-?[0-9]{1,19}\Z")
@@ -166,6 +168,12 @@ def exact_address(value: Any) -> Address | None:
 def is_ip_address(value: Any) -> bool:
     """Whether a value is an IPv4 or IPv6 address, without a zone identifier."""
     return exact_address(value) is not None
+
+
+def is_socket_address(value: Any) -> bool:
+    """Whether a socket can be connected to an address: also to a link-local one with the zone that it is in (RFC 4007 section 11.2)."""
+    address, percent, zone = value.partition("%") if isinstance(value, str) else ("", "", "")
+    return is_ip_address(address) and (not percent or (":" in address and bool(_ZONE.match(zone))))
 
 
 def cidr(value: Any) -> tuple[Address, int] | None:

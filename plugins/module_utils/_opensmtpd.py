@@ -25,6 +25,8 @@ _FAMILIES = {"ipv4": "inet4", "ipv6": "inet6"}
 DECISIONS = ("disconnect", "junk", "off")
 
 _MOST_WARNINGS = 4
+#: Of the right side of an alias: LINE_MAX, and the end of a string of C.
+_LONGEST_LINE = 2047
 #: The longest time that smtpd can count. It warns after 4 hours where nothing is said, and has no word for never.
 _NEVER = "24855d"
 
@@ -34,12 +36,15 @@ _REFUSED = "450 4.7.25 Reverse DNS validation failed"
 
 def _targets(name: str, targets: Iterable[str], mailboxes: set[str], owner: str) -> str:
     """Return the right side of an alias; an address that leads to itself is its mailbox."""
-    values = [owner if target == name and target in mailboxes else target for target in targets]
-    for value in values:
-        # aliases(5): such values are programs, files, and lists of files.
-        if value[0] in "|/:\"":
-            raise MailError(f"alias {shown(name)} leads to {shown(value)}: to OpenSMTPD what begins with {shown(value[0])} is not an address")
-    return ", ".join(values)
+    # An apostrophe would begin a quotation, in which commas separate nothing.
+    values = [owner if target == name and target in mailboxes else target.replace("'", "\\'") for target in targets]
+    text = ", ".join(values)
+    if len(text) > _LONGEST_LINE:
+        raise MailError(
+            f"alias {shown(name)} leads to {len(values)} addresses of {len(text)} characters; OpenSMTPD reads {_LONGEST_LINE}. "
+            "Spread them over further aliases, which this one leads to"
+        )
+    return text
 
 
 def aliases(tables: Mapping[str, Any], fqdn: str, owner: str) -> dict[str, str]:
@@ -48,7 +53,7 @@ def aliases(tables: Mapping[str, Any], fqdn: str, owner: str) -> dict[str, str]:
     :param tables: what :func:`_delivery.delivery` returns
     :param fqdn: the server's name, which bare local names belong to
     :param owner: the system user that delivers; a mailbox leads to it
-    :raises MailError: an address that OpenSMTPD would take for something else
+    :raises MailError: more addresses than OpenSMTPD reads
     """
     mailboxes = set(tables["mailboxes"])
     found = {name: _targets(name, targets, mailboxes, owner) for name, targets in tables["aliases"].items()}
@@ -61,10 +66,6 @@ def aliases(tables: Mapping[str, Any], fqdn: str, owner: str) -> dict[str, str]:
 
 
 def _table(entries: Mapping[str, str]) -> str:
-    for key in entries:
-        # table(5): what a line begins with, and what ends its key.
-        if re.search(r"^[#\[]|[\s:]", key):
-            raise MailError(f"{shown(key)} cannot be the key of a table of OpenSMTPD: it begins with '#' or '[', or has a space or a colon")
     return "".join(f"{key} {value}\n" for key, value in entries.items())
 
 
@@ -74,7 +75,7 @@ def files(model: Mapping[str, Any], tables: Mapping[str, Any], owner: str) -> di
     :param model: what :func:`_model.normalise` returns
     :param tables: what :func:`_delivery.delivery` returns for it
     :param owner: the system user that delivers
-    :raises MailError: an address that cannot be in a table
+    :raises MailError: an alias of more addresses than OpenSMTPD reads
     """
     fqdn = model["fqdn"]
     known = aliases(tables, fqdn, owner)

@@ -6,10 +6,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _limits
+from ansible_collections.postmaster.mail.plugins.module_utils import _limits, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
@@ -103,11 +104,31 @@ def stamps(day: int) -> list[str]:
     return [_STAMPS[number % 1024 // 32] + _STAMPS[number % 32] for number in range(day - SRS_DAYS, day + 1)]
 
 
+def trusted(networks: Iterable[str]) -> list[str]:
+    """Return networks in Postfix's notation, in which an IPv6 address stands in brackets.
+
+    :param networks: in that notation or without the brackets; C(!) before one takes it out of those behind it
+    :raises MailError: another text, such as the name of a file or table; bits behind the prefix, which Postfix refuses; all the world
+    """
+    found = []
+    for text in networks:
+        option = "postfix_trusted_networks"
+        excluded = "!" if isinstance(text, str) and text.startswith("!") else ""
+        plain = re.sub(r"\A\[([^][]*)\](/[0-9]+)?\Z", r"\1\2", text.removeprefix("!")) if isinstance(text, str) else text
+        net = _names.ip_network(plain, option)
+        if not net.prefixlen and not excluded:
+            raise MailError(f"{option} {shown(text)} is all the world: with it, this server is an open relay")
+        found.append(f"{excluded}[{net.network_address}]/{net.prefixlen}" if net.version == 6 else f"{excluded}{net}")
+    return found
+
+
 def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what Postfix's tables are printed from.
 
-    :param given: C(model), C(delivery), and as in the role's variables C(srs) and C(srs_key); C(day), today as days since 1970
-    :returns: C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but with marked targets, and
+    :param given: C(model), C(delivery), and as in the role's variables C(srs), C(srs_key) and C(trusted_networks); C(day), today as days
+        since 1970
+    :returns: C(trusted), see :func:`trusted`, C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but
+        with marked targets, and
         C(srs): None where nothing is forwarded or senders stay as they are, else C(domain), C(suffix), C(suffix_pattern),
         C(hash_length), C(former_hash_length), C(days) (how long an address is good), and regular expressions of POSIX: C(pattern) for
         all that looks like an address made here, C(made) for what may have been, C(made_before) for what an earlier release may have
@@ -139,6 +160,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
                 "suffix_pattern": rf"^(.*)\.{_quoted(SUFFIX)}$",
             }
     return {
+        "trusted": trusted(given.get("trusted_networks", ())),
         "aliases": aliases,
         "system": system,
         "srs": srs,

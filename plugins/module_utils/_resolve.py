@@ -26,10 +26,10 @@ import traceback
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_wire import Record, Reply
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._outcome import INCONCLUSIVE, Outcome, Question
 
 try:
@@ -159,10 +159,8 @@ class Resolver:
 
     def __init__(self, nameservers: Sequence[str] | None = None, port: int = 53, timeout: float = 5.0, lifetime: float = 20.0) -> None:
         for server in nameservers or ():
-            try:
-                ipaddress.ip_address(server)
-            except ValueError as exc:
-                raise MailError(f"nameservers {server!r} is not an IPv4 or IPv6 address") from exc
+            if not _names.is_socket_address(server):
+                raise MailError(f"nameservers {shown(server)} is not an IPv4 or IPv6 address")
         for option, seconds in (("timeout", timeout), ("lifetime", lifetime)):
             if seconds <= 0:
                 raise MailError(f"{option} {seconds} must be more than 0 seconds")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils import _names, _sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
 
@@ -41,9 +42,7 @@ def dnsbls(given: Sequence[Any], option: str = "dnsbls") -> list[dict[str, Any]]
         if not isinstance(options, Mapping) or not set(options) <= {"zone", "score"} or "zone" not in options:
             raise MailError(f"{option} {shown(entry)} must be a zone or a dictionary with zone and score")
         zone = domain_name(options["zone"], option)
-        score = options.get("score", 3)
-        if isinstance(score, bool) or not isinstance(score, (int, float)):
-            raise MailError(f"{option} {shown(zone)} has a score that is not a number: {shown(score)}")
+        score = _names.number(options.get("score", 3), f"{option} {shown(zone)}: score", -1000, 1000)
         name = re.sub(r"[^a-z0-9]", "_", zone)
         if name in found:
             raise MailError(f"{option} has {shown(zone)} and {shown(found[name]['zone'])}, which Rspamd could not tell apart")
@@ -67,10 +66,7 @@ def signing(given: Mapping[str, Any] | None, option: str = "signing") -> list[di
         for entry in value if isinstance(value, (list, tuple)) else [value]:
             if not isinstance(entry, Mapping) or not {"selector", "path"} <= set(entry):
                 raise MailError(f"{option} {shown(key)} must have a selector and the path of a key")
-            path = entry["path"]
-            # Rspamd replaces $domain and $selector in a path.
-            if not isinstance(path, str) or not path.startswith("/") or re.search(r"[$\s]", path):
-                raise MailError(f"{option} {shown(key)}: path {shown(path)} must be absolute, without spaces and dollar signs")
+            path = _sinks.path(entry["path"], f"{option} {shown(key)}: path", "key")
             # The day on which it began to sign is only carried along, for the next run to know.
             since = {"since": entry["since"]} if entry.get("since") else {}
             keys.append({"selector": selector(entry["selector"], f"{option} {shown(key)}: selector"), "path": path, **since})

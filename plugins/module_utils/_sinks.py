@@ -64,6 +64,7 @@ _REACHES: dict[str, tuple[str, ...]] = {
     "contact": ("mailto", "acme_conf", "argument"),
     # Paths are in the configuration of each daemon, some as a word among others.
     "path": ("main_cf_word", "smtpd_conf", "dovecot_conf", "ucl", "systemd", "acme_conf", "httpd_conf", "store_conf"),
+    "key": ("ucl",),
     "url": ("acme_conf", "argument"),
     # A socket, a host with its port, a transport with its next hop.
     "endpoint": ("main_cf_word", "smtpd_conf"),
@@ -109,15 +110,16 @@ def _where(found: re.Match[str]) -> str:
     return "at its beginning" if found.re.pattern.startswith(r"\A") and found.start() == 0 else "in it"
 
 
-def path(value: Any, option: str) -> str:
+def path(value: Any, option: str, kind: str = "path") -> str:
     """Return an absolute path. A part that is ``..`` is left to the system.
 
+    :param kind: C(path), or C(key) for one that only Rspamd reads
     :raises MailError: another text, or one that a file could not carry
     """
-    text = carried("path", value, option)
-    if not text.replace(_PLACEHOLDER, "/dovecot", 1).startswith("/"):
+    text = one_line(value, option)
+    if not text.startswith(("/", _PLACEHOLDER)):
         raise MailError(f"{option} {shown(text)} must be an absolute path")
-    return text
+    return carried(kind, text, option)
 
 
 def file_name(value: Any, option: str) -> str:

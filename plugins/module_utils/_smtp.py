@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from ansible_collections.postmaster.mail.plugins.module_utils._rdns import Greeting
 
@@ -77,7 +78,7 @@ async def _reply(reader: asyncio.StreamReader) -> tuple[int, str]:
         if not raw:
             raise _Broken("the server closed the connection" + ("" if number else " without a word"))
         line = raw.decode("utf-8", "backslashreplace").rstrip("\r\n")
-        if not line[:3].isdigit() or line[3:4] not in ("", " ", "-"):
+        if not re.fullmatch("[0-9]{3}", line[:3]) or line[3:4] not in ("", " ", "-"):
             raise _Broken(f"not an SMTP reply: {line[:80]!r}")
         if not number:
             first = line[4:].strip()

@@ -139,7 +139,7 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"domains": {"example.org": {"txt": {"_smtp._tls": ["v=TLSRPTv1; rua=mailto:a@b.test", "v=TLSRPTv1; rua=mailto:c@b.test"]}}}},
          "mail_domains: _smtp._tls.example.org: there would be 2 TLS-RPT values, and one is the rule (RFC 8460 section 3): "
          "'v=TLSRPTv1; rua=mailto:a@b.test'; 'v=TLSRPTv1; rua=mailto:c@b.test'"),
-        ({"domains": {"example.org": {}, LONG: {"dkim": False}}},
+        ({"domains": {"example.org": {}, LONG: {"dkim": False, "dmarc": {"rua": "me@example.org"}}}},
          f"mail_domains[{LONG!r}].dmarc: name '_dmarc.{LONG}' is longer than 253 characters (RFC 1035 section 2.3.4)"),
         ({"domains": {"example.org": {}, LONG: {"dmarc": False}}},
          f"mail_domains[{LONG!r}].dkim: selector 's20261128-0a1b2c3d' and domain {LONG!r} make a name longer than 253 characters "
@@ -169,13 +169,13 @@ def test_a_role_alone_passes_only_what_it_has():
         ({"postmaster": []}, "mail_postmaster [] is not an address of the form user@domain (RFC 5321 section 4.1.2)"),
         ({"certificates": {"method": {}}},
          "mail_certificates.method {} is unknown; it is one of acme-http, acme-dns, files, self-signed"),
-        ({"users": user(quota="9" * 5000)}, f"mail_users['me@example.org'].quota '{'9' * 196}... is not a size such as 500M or 2G "
+        ({"users": user(quota="9" * 5000)}, f"mail_users['me@example.org'].quota '{'9' * 297}...' is not a size such as 500M or 2G "
          "(powers of 1024; 0 for no limit)"),
         ({"users": user(quota="9999999T")}, "mail_users['me@example.org'].quota '9999999T' is not a size such as 500M or 2G "
          "(powers of 1024; 0 for no limit)"),
         ({5: {}}, "mail_5 is not a variable of this collection"),
         ({"filter": {"trusted": "198.51.100.1/24"}},
-         "mail_filter.trusted '198.51.100.1/24' is not a network in CIDR form: 198.51.100.1/24 has host bits set"),
+         "mail_filter.trusted '198.51.100.1/24' has host bits set: the network is 198.51.100.0/24 (RFC 4632 section 3.1)"),
     ],
 )
 def test_broken_rules_name_variable_value_and_rule(changes, text):

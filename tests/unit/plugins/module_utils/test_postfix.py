@@ -201,3 +201,25 @@ def test_an_account_is_not_the_user_of_the_same_name():
     assert senders_of("bin", **given)[:2] == ["bin", "bin@example.org"]
     assert {"root", "root@example.org", "<>"} < set(senders_of("root", **given))
     assert "daemon@example.org" in senders_of("daemon", **given, host_senders={"daemon": "daemon@example.org"})
+
+
+def test_trusted_networks_are_in_postfix_notation():
+    found = _postfix.trusted(["127.0.0.0/8", "[::1]/128", "::1", "!192.0.2.7", "192.0.2.0/24", "!2001:DB8::1", "[2001:db8::]/32"])
+    assert found == ["127.0.0.0/8", "[::1]/128", "[::1]/128", "!192.0.2.7/32", "192.0.2.0/24", "![2001:db8::1]/128", "[2001:db8::]/32"]
+
+
+@pytest.mark.parametrize(
+    ("network", "rule"),
+    [
+        ("192.0.2.1/24", "'192.0.2.1/24' has host bits set: the network is 192.0.2.0/24 (RFC 4632 section 3.1)"),
+        ("/etc/networks", "'/etc/networks' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+        ("[::1%\nx = y]/128", "'[::1%\\nx = y]/128' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+        ("192.0.2.0/24\nx = y", "'192.0.2.0/24\\nx = y' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+        ("0.0.0.0/0", "'0.0.0.0/0' is all the world: with it, this server is an open relay"),
+        (7, "7 is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+    ],
+)
+def test_trusted_networks_refused(network, rule):
+    with pytest.raises(MailError) as error:
+        _postfix.trusted([network])
+    assert str(error.value) == f"postfix_trusted_networks {rule}"

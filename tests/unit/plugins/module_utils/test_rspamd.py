@@ -26,7 +26,7 @@ def test_dnsbls():
         ([3], "dnsbls 3 must be a zone or a dictionary with zone and score"),
         ([{"score": 3}], "dnsbls {'score': 3} must be a zone or a dictionary with zone and score"),
         ([{"zone": "a.test", "weight": 3}], "dnsbls {'zone': 'a.test', 'weight': 3} must be a zone or a dictionary with zone and score"),
-        ([{"zone": "a.test", "score": "3"}], "dnsbls 'a.test' has a score that is not a number: '3'"),
+        ([{"zone": "a.test", "score": "three"}], "dnsbls 'a.test': score 'three' must be a number from -1000 to 1000"),
         (["a-b.test", "a.b.test"], "dnsbls has 'a.b.test' and 'a-b.test', which Rspamd could not tell apart"),
         (["test"], "dnsbls 'test' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
     ],
@@ -65,11 +65,12 @@ def test_signing(given, table):
         ({"example.org": {"selector": "s1"}}, "signing 'example.org' must have a selector and the path of a key"),
         (
             {"example.org": {"selector": "s1", "path": "keys/$domain"}},
-            "signing 'example.org': path 'keys/$domain' must be absolute, without spaces and dollar signs",
+            "signing 'example.org': path 'keys/$domain' must be an absolute path",
         ),
         (
             {"example.org": {"selector": "s1", "path": "/keys/$domain"}},
-            "signing 'example.org': path '/keys/$domain' must be absolute, without spaces and dollar signs",
+            "signing 'example.org': path '/keys/$domain' cannot have '$' in it: Rspamd's configuration could not carry it, "
+            "since '$' begins a variable in a path",
         ),
         (
             {"example.org": {"selector": "-x", "path": "/k"}},
