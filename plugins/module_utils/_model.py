@@ -317,7 +317,7 @@ def _domains(problems: _Problems, given: Any) -> dict[str, dict[str, Any]]:
             txt = {"@": txt}
         records: dict[str, list[str]] = {}
         for label, values in problems.mapping(txt, f"{where}.txt").items():
-            owner = problems.within(f"{where}.txt", _dns_plan.absolute_name, label, name)
+            owner = problems.within(f"{where}.txt", _dns_plan.absolute_name, str(label), name)
             texts = problems.strings(values, f"{where}.txt[{shown(label)}]")
             if not texts:
                 problems.add(f"{where}.txt[{shown(label)}] names no value")
@@ -361,7 +361,7 @@ def _check_managed_names(problems: _Problems, domains: Mapping[str, Mapping[str,
             for text in options["txt"][owner]:
                 if _dns_plan.owned(text.encode("utf-8", "replace"), version):
                     problems.add(
-                        f"mail_domains[{name!r}].txt holds {_shown(text)} for {owner}, where {option} makes a record: "
+                        f"mail_domains[{name!r}].txt holds {shown(text)} for {owner}, where {option} makes a record: "
                         f"use {option}, or set it to false to publish your own"
                     )
 

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+from warnings import catch_warnings, simplefilter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ _FAMILIES = {"ipv4": "inet4", "ipv6": "inet6"}
 DECISIONS = ("disconnect", "junk", "off")
 
 _MOST_WARNINGS = 4
+_CLASSES = ("alnum", "alpha", "blank", "cntrl", "digit", "graph", "lower", "print", "punct", "space", "upper", "xdigit")
 #: Of the right side of an alias: LINE_MAX, and the end of a string of C.
 _LONGEST_LINE = 2047
 #: The longest time that smtpd can count. It warns after 4 hours where nothing is said, and has no word for never.
@@ -109,12 +111,18 @@ def patterns(given: Sequence[str], option: str) -> list[str]:
         if not isinstance(pattern, str):
             raise MailError(f"{option} {shown(pattern)} is not a string")
         # smtpd says nothing of a pattern that regex(3) cannot read, and nothing matches it.
-        foreign = re.search(r"\\[a-zA-Z]|\(\?|[*+?}]\?|\[[.=]", pattern)
+        unknown = next((name for name in re.findall(r"\[:([^]:]*):\]", pattern) if name not in _CLASSES), None)
+        if unknown is not None:
+            raise MailError(f"{option} {shown(pattern)}: [:{unknown}:] is not a class of characters of POSIX; it has {', '.join(_CLASSES)}")
+        foreign = re.search(r"\\[a-zA-Z]|\(\?|[*+?}]\?|\[[.=](?!\])", pattern)
         if foreign:
             raise MailError(f"{option} {shown(pattern)}: {shown(foreign[0])} is not for extended regular expressions of POSIX")
         try:
-            matches_nothing = re.compile(pattern).search("")
-        except re.error as exc:
+            with catch_warnings():
+                simplefilter("ignore", FutureWarning)  # of what may come to mean something else to Python
+                # Python has no classes with names.
+                matches_nothing = re.compile(re.sub(r"\[:[a-z]+:\]", "a", pattern)).search("")
+        except (re.error, OverflowError, RecursionError) as exc:
             raise MailError(f"{option} {shown(pattern)} is not a regular expression: {exc}") from exc
         if matches_nothing:
             raise MailError(f"{option} {shown(pattern)} matches everything")

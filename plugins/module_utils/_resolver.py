@@ -100,7 +100,7 @@ def ordinary_zone(value: str, option: str = "ordinary_zones") -> str:
         return zone
     above = next((known for known in LOCAL_ZONES if zone.endswith(f".{known}")), None)
     way = f"name {above!r}, which it is in" if above else "it is looked up like any other anyway: take it out"
-    raise MailError(f"{option} {value!r} is no zone that Unbound answers by itself (local-zone in unbound.conf(5), RFC 6303): {way}")
+    raise MailError(f"{option} {shown(value)} is no zone that Unbound answers by itself (local-zone in unbound.conf(5), RFC 6303): {way}")
 
 
 def forwarder(value: str, option: str = "forwarders") -> str:
@@ -119,7 +119,7 @@ def forwarder(value: str, option: str = "forwarders") -> str:
     if match["name"]:
         text += f"#{owner_name(match['name'], option)}"
     if _is_loopback(text) and (match["port"] or "53") == "53":
-        raise MailError(f"{option} {value!r} is this resolver itself: name another port, or another host")
+        raise MailError(f"{option} {shown(value)} is this resolver itself: name another port, or another host")
     return text
 
 

@@ -65,3 +65,12 @@ def test_differences_between_systems_are_in_vars(role):
     conditions = [(path.name, line.strip()) for path in role.glob("tasks/*.yml") for line in path.read_text().splitlines()
                   if re.search(r"when:.*(os_family|ansible_distribution|\['distribution)", line)]
     assert conditions == []
+
+
+def test_names_are_used_in_their_canonical_form(role):
+    """A variable may have capital letters and a final dot; files, paths and comparisons have what the model makes of it."""
+    raw = re.compile(rf"(?<![\w]){role.name}_fqdn\b")
+    allowed = re.compile(rf"^{role.name}_fqdn: |^__{role.name}_fqdn: |'fqdn': {role.name}_fqdn, '")
+    lines = [(path.name, line) for path in role.rglob("*") if path.suffix in (".yml", ".j2") and path.name != "argument_specs.yml"
+             for line in path.read_text().splitlines()]
+    assert [(name, line) for name, line in lines if raw.search(line) and not allowed.search(line) and not line.lstrip().startswith("#")] == []

@@ -213,7 +213,7 @@ def test_trusted_networks_are_in_postfix_notation():
     [
         ("192.0.2.1/24", "'192.0.2.1/24' has host bits set: the network is 192.0.2.0/24 (RFC 4632 section 3.1)"),
         ("/etc/networks", "'/etc/networks' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
-        ("[::1%\nx = y]/128", "'[::1%\\nx = y]/128' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+        ("[::1%\nx = y]/128", "'::1%\\nx = y/128' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
         ("192.0.2.0/24\nx = y", "'192.0.2.0/24\\nx = y' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
         ("0.0.0.0/0", "'0.0.0.0/0' is all the world: with it, this server is an open relay"),
         (7, "7 is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
