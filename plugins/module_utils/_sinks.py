@@ -249,7 +249,7 @@ def _whole(low: int, high: int) -> Callable[[Any, str], int]:
 
 
 def _optional(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
-    return lambda value, option: check(value, option) if value else value
+    return lambda value, option: value if isinstance(value, str) and not value else check(value, option)
 
 
 def _each(check: Callable[[Any, str], Any]) -> Callable[[Any, str], Any]:
@@ -369,7 +369,9 @@ def variable_errors(options: Mapping[str, Mapping[str, Any]], given: Mapping[str
     for name, value in given.items():
         if name in bad or name not in options:
             continue
-        if options[name].get("type") == "bool" and not isinstance(value, bool):
+        if value is None and (name in VARIABLES or options[name].get("type") == "bool"):
+            found.append(f"{name} is null, which would be written as the word None: leave it out for its default")
+        elif options[name].get("type") == "bool" and not isinstance(value, bool):
             # In a template every text but the empty one is true.
             found.append(f"{name} {shown(value)} must be true or false, without quotation marks; in an INI inventory True or False")
         elif name in VARIABLES:
