@@ -12,6 +12,8 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import shown
+
 _LONGEST = 60  # characters of a value that are shown
 
 
@@ -25,7 +27,10 @@ def type_errors(options: Mapping[str, Mapping[str, Any]], given: Mapping[str, An
     for name in options:
         if name not in given:
             continue
-        messages = ArgumentSpecValidator({name: dict(options[name])}).validate({name: given[name]}).error_messages
+        try:
+            messages = ArgumentSpecValidator({name: dict(options[name])}).validate({name: given[name]}).error_messages
+        except (ArithmeticError, ValueError):  # .inf and .nan where a whole number belongs
+            messages = ["not a number"]
         # What is wrong below a variable, only the validator can tell.
         inside = [message for message in messages if "found in" in message]
         if inside:
@@ -37,7 +42,7 @@ def type_errors(options: Mapping[str, Mapping[str, Any]], given: Mapping[str, An
 
 def renamed(rule: str, names: Mapping[str, str]) -> str:
     """Return a broken rule with other names for some of the variables in it."""
-    return re.sub(r"\bmail_\w+", lambda match: names.get(match[0], match[0]), rule)
+    return re.sub(r"(?a)\bmail_\w+", lambda match: names.get(match[0], match[0]), rule)
 
 
 def _misread(option: Mapping[str, Any], value: Any) -> bool:
@@ -69,5 +74,4 @@ def _shown(value: Any, secret: bool) -> str:
         return "a list of " + ", ".join(sorted({_shown(item, True) for item in value})) if value else "an empty list"
     if secret:
         return {str: "a string", bool: "a boolean"}.get(type(value), "a string" if isinstance(value, str) else "a number")
-    text = repr(str(value) if isinstance(value, str) else value)
-    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return shown(value, _LONGEST)
