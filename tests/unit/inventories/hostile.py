@@ -130,7 +130,7 @@ CHANGES = st.one_of(
 
 
 #: All that RFC 5322 section 3.2.3 allows in a local part; what most sinks carry more often, since one refusal ends an inventory.
-_LOCAL = st.text(st.sampled_from("ab1$&'*/=?^_`{|}~+-" * 5 + "#!%"), min_size=1, max_size=5)
+_LOCAL = st.text(st.sampled_from("ab1$&'*/=?^_`{|}~+-" * 5 + "#!%" * 3), min_size=1, max_size=5)
 
 
 @st.composite
