@@ -179,6 +179,22 @@ def inventories():
     return st.one_of(changed(), changed(), addressed())
 
 
+def systematic():
+    """Every character that an address or a path may have, first and in the middle, in each place that has one."""
+    for char in "$&'*/=?^_`{|}~+-#!%":
+        for local in (f"{char}a", f"a{char}b"):
+            forward = copy.deepcopy(BASE)
+            forward["mail_postmaster"] = forward["mail_aliases"]["info@example.org"][1] = f"{local}@elsewhere.example"
+            yield forward
+            ours = copy.deepcopy(BASE)
+            ours["mail_aliases"][f"{local}@example.org"] = ["me@example.org"]
+            ours["mail_users"]["me@example.org"]["senders"] = [f"{local}@example.net"]
+            yield ours
+    for char in "\"'#$%;,\\ {}@=~+&|<>()*?:!":
+        yield {**BASE, "postfix_tls_key": f"/etc/ssl/a{char}b.key"}
+        yield {**BASE, "opensmtpd_tls_chain": f"/etc/ssl/a{char}b.pem", "dovecot_mail_home": f"/var/a{char}b"}
+
+
 # ---- the checks, as inventory_verify makes them
 
 _OPTIONS = {}

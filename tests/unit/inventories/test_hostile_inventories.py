@@ -213,6 +213,14 @@ def test_the_lawful_inventory_is_carried():
     check_carried(hostile.BASE)
 
 
+def test_every_character_is_refused_by_name_or_carried_exactly():
+    for inventory in hostile.systematic():
+        rules = hostile.problems(inventory)
+        check_refused(inventory, rules)
+        if not rules:
+            check_carried(inventory)
+
+
 def test_inventories_are_refused_by_name_or_carried_exactly():
     counts = {"refused": 0, "carried": 0}
 
