@@ -765,10 +765,7 @@ def normalise(given: Mapping[str, Any], os_family: str = "") -> dict[str, Any]:
     if "users" in given:
         _check_targets(problems, model, aliases)
     model["dns"] = _dns(problems, given.get("dns"))
-    certificates = model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
-    contact = model["postmaster"] or next(iter(users), None)
-    if certificates["method"].startswith("acme-") and contact and not certificates["email"]:
-        problems.attempt(_sinks.carried, "contact", contact, "mail_certificates.email, which is not given and so is the postmaster,")
+    model["certificates"] = _certificates(problems, given.get("certificates"), model["dns"], os_family)
     model["filter"] = _filter(problems, given.get("filter"))
     model["slow_destinations"] = _slow_destinations(problems, given.get("slow_destinations"))
     model["refusals"] = _refusals(problems, given.get("refusals"))

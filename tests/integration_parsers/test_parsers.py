@@ -125,7 +125,7 @@ def test_postfix(cases):
         assert sorted(read["tables"]["mailboxes"]) == tables["mailboxes"]
         parameters = {name.strip(): value.strip() for name, value in read["parameters"].items()}
         assert parameters["myhostname"] == model["fqdn"]
-        assert parameters["smtpd_tls_chain_files"].split(", ")[0] == inventory["postfix_tls_key"]
+        assert re.split(r"[,\s]+", parameters["smtpd_tls_chain_files"])[0] == inventory["postfix_tls_key"]
         assert parameters["smtpd_milters"] == inventory["postfix_milter"].strip()
         assert parameters["virtual_mailbox_domains"].split(", ") == tables["domains"]
 

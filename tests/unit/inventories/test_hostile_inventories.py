@@ -237,3 +237,12 @@ def test_inventories_are_refused_by_name_or_carried_exactly():
 
     run()
     assert min(counts.values()) > EXAMPLES / 10, counts  # both happen
+
+
+def test_the_contact_of_acme_is_one_that_its_uri_carries():
+    """By default it is the postmaster; what a mailto URI would read otherwise is not written into one."""
+    for postmaster, contact in (("a&b@elsewhere.example", "a&b"), ("a#b@elsewhere.example", "me"), ("a?b@elsewhere.example", "me")):
+        inventory = {**hostile.BASE, "mail_postmaster": postmaster, "mail_certificates": {}}
+        assert hostile.problems(inventory) == []
+        text = hostile.rendered(inventory)["certificate"]["etc/acme-client.mail.conf"]
+        assert re.search(r'contact "mailto:(.*)@', text)[1] == contact

@@ -128,12 +128,6 @@ def test_what_only_a_name_of_ours_cannot_have_is_lawful_elsewhere(local):
     assert rules(aliases={"b@example.org": f"{local}@elsewhere.example"}) == []
 
 
-def test_a_contact_that_is_the_postmaster_is_checked_where_it_is_used():
-    given = {"postmaster": "a#b@elsewhere.example"}
-    assert rules(**given, certificates={"method": "self-signed"}) == rules(**given, certificates={"email": "me@example.org"}) == []
-    assert len(rules(**given)) == 1 and rules(**given)[0].startswith("mail_certificates.email, which is not given and so is the postmaster, 'a#b@")
-
-
 def test_a_secret_is_on_one_line():
     model = _model.normalise({"fqdn": "mail.example.org", "dns": {**RFC2136, "key_secret": " c2Vj\n cmV0\n", "server": "NS1.Example.org."}})
     assert (model["dns"]["key_secret"], model["dns"]["server"]) == ("c2VjcmV0", "ns1.example.org")
