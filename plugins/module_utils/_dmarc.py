@@ -53,6 +53,24 @@ def report_uri(value: str, option: str = "rua") -> str:
     return "mailto:" + quote(local, safe="$&'*+=~._-") + "@" + domain
 
 
+def destination(value: str, option: str = "rua") -> str:
+    """Return where reports go as people write it: a mail address, without the C(mailto:) it may be given with, or an C(https:) URI.
+
+    :raises MailError: see :func:`report_uri`
+    """
+    uri = report_uri(value, option)
+    return unquote(uri[len("mailto:") :]) if uri.startswith("mailto:") else uri
+
+
+def _is_report_uri(value: str) -> bool:
+    """Whether a reader can send a report there; the size that RFC 7489 allowed behind it does not count."""
+    try:
+        report_uri(re.sub(r"![0-9]+[kmgt]?\Z", "", value, flags=re.IGNORECASE | re.ASCII) if ":" in value else "")
+    except MailError:
+        return False
+    return True
+
+
 def external_domains(domain: str, destinations: Iterable[str]) -> list[str]:
     """Return the domains among the destinations that must authorise reports about this one (see :func:`report_name`).
 
@@ -179,8 +197,8 @@ def parse(value: str) -> dict:
 
     policies = {tag: valid(tag, POLICIES, None) for tag in ("p", "sp", "np")}
     broken = [tag for tag in policies if tag in tags and policies[tag] is None]
-    if broken and not uris("rua"):
-        raise MailError(f"DMARC record {shown(value)} has a bad {broken[0]}= and no rua=, so it is ignored (RFC 9989 section 4.10.1)")
+    if broken and not any(map(_is_report_uri, uris("rua"))):
+        raise MailError(f"DMARC record {shown(value)} has a bad {broken[0]}= and no rua= with a URI, so it is ignored (RFC 9989 section 4.10.1)")
     if broken:
         policies = {"p": "none", "sp": None, "np": None}
     percent = tags.get("pct", "")

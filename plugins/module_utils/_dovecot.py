@@ -134,10 +134,13 @@ def header_test(headers: Mapping[str, str]) -> str:
     :raises MailError: a name that is not that of a header (RFC 5322 section 2.2)
     """
     tests = []
-    for name, value in sorted(headers.items()):
-        if not _HEADER.match(name):
+    for name, value in headers.items():
+        if not isinstance(name, str) or not _HEADER.match(name):
             raise MailError(f"header {shown(name)} is not a header name (RFC 5322 section 2.2)")
-        tests.append(f"header :matches {sieve_string(name)} {sieve_string(str(value))}")
+        if not isinstance(value, str) or re.search(r"[\x00-\x1f\x7f]", value):
+            raise MailError(f"header {shown(name)}: {shown(value)} is not a text without control characters (RFC 5228 section 2.4.2)")
+        tests.append(f"header :matches {sieve_string(name)} {sieve_string(value)}")
+    tests.sort()
     if not tests:
         return "false"
     return tests[0] if len(tests) == 1 else f"anyof ({', '.join(tests)})"

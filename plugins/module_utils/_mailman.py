@@ -450,7 +450,8 @@ def refused_addresses(refusals: Sequence[tuple[MailingList, Sequence[str]]]) -> 
 
 def _pattern_of(entry: MailingList, suffixes: Sequence[str]) -> str:
     """An extended regular expression for these addresses, also with an extension as in LIST-confirm+TOKEN."""
-    name, domain = (re.sub(r"([^A-Za-z0-9_@-])", r"\\\1", part) for part in (entry.name, entry.domain))
+    # Only what is special: a backslash makes anchors of ' ` < and > (regex(7), GNU's extensions).
+    name, domain = (re.sub(r"([][.\\^$*+?(){}|/])", r"\\\1", part) for part in (entry.name, entry.domain))
     return rf"^{name}-({'|'.join(suffixes)})(\+[^@]*)?@{domain}$"
 
 

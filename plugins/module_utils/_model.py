@@ -74,6 +74,8 @@ SLOW_DESTINATIONS: dict[str, dict[str, Any]] = {
 }
 
 _BCRYPT = re.compile(r"^\$2[aby]\$(0[4-9]|[12][0-9]|3[01])\$[./A-Za-z0-9]{53}\Z")
+#: What tools print before a hash: doveadm pw, htpasswd -nB.
+_PRINTED = re.compile(r"\A(?:\{(?:BLF-CRYPT|CRYPT)\}|[^:\s{}$]{1,255}:)(?=\$2)", re.IGNORECASE | re.ASCII)
 #: A user's local part is the name of a directory.
 _DIRECTORY = re.compile(r"^[a-z0-9][a-z0-9._-]*\Z")
 #: An account of the host (useradd(8)).
@@ -224,12 +226,14 @@ def size(value: Any, option: str) -> int:
 def password_hash(value: Any, option: str) -> str:
     """Return a bcrypt hash in the C($2b$) form, the only one that every MTA, Dovecot and system here accepts.
 
+    What C(doveadm pw) prints before it, C({BLF-CRYPT}), and the user's name that C(htpasswd -nB) prints, do not count.
+
     C($2y$) and C($2a$) name the same function in today's libraries and are rewritten. White space at the end, such as a
     block of YAML or a vault leaves there, does not count. The value is never in the error.
 
     :raises MailError: not a bcrypt hash
     """
-    text = value.rstrip() if isinstance(value, str) else ""
+    text = _PRINTED.sub("", value).rstrip(" \t\r\n") if isinstance(value, str) else ""
     if not _BCRYPT.match(text):
         raise MailError(
             f"{option} is not a bcrypt hash ($2b$, two digits of cost, 53 characters). Make one with: "
@@ -294,7 +298,7 @@ def _dmarc_options(problems: _Problems, given: Any, where: str, domain: str) -> 
     }
     for tag, default in (("rua", [f"postmaster@{domain}"]), ("ruf", [])):
         values = problems.strings(options.get(tag, default), f"{where}.{tag}")
-        result[tag] = [problems.attempt(_names.address, value, f"{where}.{tag}", default=value) for value in values]
+        result[tag] = [problems.attempt(_dmarc.destination, value, f"{where}.{tag}", default=value) for value in values]
     return result
 
 

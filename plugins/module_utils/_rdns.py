@@ -42,6 +42,8 @@ _DYNAMIC_WORDS = frozenset(
 # A name that begins with one of these says of an address only that it is somebody's.
 _ASSIGNED_WORDS = frozenset(("static", "staticip"))
 # Names that hosters give to every machine until its owner sets another.
+#: Below the zones of countries.
+_SECOND_LEVELS = frozenset("ac co com edu firm gen go gob gov gv id in ind info ltd me mil muni ne net nom or org plc sch school web".split())
 _HOSTER_LABEL = re.compile(r"(?:vps|vmi|kvm|vserver)-?(?:[0-9]{4,}|[0-9a-f]{8})")
 _HOSTER_SUFFIXES = (
     "amazonaws.com", "clients.your-server.de", "cloudapp.azure.com", "cloudapp.net", "contaboserver.net", "googleusercontent.com",
@@ -466,7 +468,9 @@ def looks_generic(name: str, addresses: Sequence[str]) -> str:
     """
     name = name.lower()
     labels = name.split(".")
-    host = ".".join(labels[:-2]) if len(labels) > 2 else ""
+    # Names are given out below co.uk, com.br and their like as they are below org.
+    zone = 3 if len(labels) > 2 and len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVELS else 2
+    host = ".".join(labels[:-zone]) if len(labels) > zone else ""
     for address in addresses:
         found = ipaddress.ip_address(address)
         if found.version == 4 and _carries_ipv4(name, host, found.packed):

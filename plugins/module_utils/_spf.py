@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,6 +21,7 @@ LOOKUPS_MOST, VOID_MOST, MX_MOST = 10, 2, 10
 OCTETS_GOOD = 450
 
 _COUNTED = ("include", "a", "mx", "ptr", "exists", "redirect")
+_MECHANISMS = ("all", "include", "a", "mx", "ptr", "ip4", "ip6", "exists")
 _MECHANISM = re.compile(r"^([+?~-]?)(all|include|a|mx|ptr|ip4|ip6|exists)((?:[:/].*)?)\Z", re.IGNORECASE | re.ASCII)
 _MODIFIER = re.compile(r"^([a-z][a-z0-9_.-]*)=(.*)\Z", re.IGNORECASE | re.ASCII)
 _CIDR4 = re.compile(r"^(0|[1-9][0-9]?)\Z")
@@ -103,7 +105,10 @@ def term(text: str, option: str = "term") -> Term:
         return Term(name, "", value, None, text)
     mechanism = _MECHANISM.match(text)
     if not mechanism:
-        raise MailError(f"{what} is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)")
+        head = re.match(r"[+?~-]?([A-Za-z0-9_.-]{0,20})", text)[1]  # type: ignore[index]
+        near = difflib.get_close_matches(head.lower(), _MECHANISMS, n=1, cutoff=0.75) if head.lower() not in _MECHANISMS else []
+        meant = f": did you mean {near[0]!r}?" if near else ""
+        raise MailError(f"{what} is neither a mechanism nor a modifier of SPF{meant} (RFC 7208 section 4.6.1)")
     qualifier, name, rest = mechanism.group(1) or "+", mechanism.group(2).lower(), mechanism.group(3)
     network, target = None, ""
     if name == "all":
@@ -359,6 +364,12 @@ def build(
     old = parse(existing) if existing is not None else []
     given = [term(text, "terms") for text in terms]
     for item in given:
+        # Readers ignore modifiers that they do not know (RFC 7208 section 6); so would nobody see the mistake.
+        if item.is_modifier and item.name in _MECHANISMS:
+            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{item.name}:'? (RFC 7208 section 4.6.1)")
+        near = difflib.get_close_matches(item.name, ("redirect", "exp"), n=1, cutoff=0.75) if item.is_modifier else []
+        if near and item.name not in near:
+            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{near[0]}='? (RFC 7208 section 6)")
         if item.name == "all":
             raise MailError(f"terms {shown(item.text)}: say how the record ends with the option all")
     # Our own ip4 and ip6 terms join the addresses, so that both come out merged and sorted.

@@ -14,7 +14,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible.module_utils.parsing.convert_bool import boolean
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 
 def filter_of(function: Callable[..., Any], prefix: str = "", **types: str) -> Callable[..., Any]:
@@ -38,6 +38,8 @@ def filter_of(function: Callable[..., Any], prefix: str = "", **types: str) -> C
             raise AnsibleFilterError(f"{prefix}{exc}") from exc
         except KeyError as exc:  # a model that another filter should have made, and has not
             raise AnsibleFilterError(f"{prefix}{next(iter(given.arguments))} lacks the key {exc}") from exc
+        except (TypeError, AttributeError, IndexError, ValueError, ArithmeticError, RecursionError) as exc:
+            raise AnsibleFilterError(f"{prefix}{next(iter(given.arguments))} is not of the form that is documented: {exc}") from exc
 
     called.types = types  # type: ignore[attr-defined]
     return called
@@ -52,10 +54,10 @@ def _typed(name: str, value: Any, kind: str) -> Any:
         try:
             return boolean(value)
         except TypeError:
-            raise MailError(f"{name} {value!r} must be true or false") from None
+            raise MailError(f"{name} {shown(value)} must be true or false") from None
     if kind == "str":
         if not isinstance(value, str):
-            raise MailError(f"{name} {value!r} must be a string, not {type(value).__name__}")
+            raise MailError(f"{name} {shown(value)} must be a string, not {type(value).__name__}")
     elif kind == "dict":
         if not isinstance(value, Mapping):
             raise MailError(f"{name} must be a dictionary, not {type(value).__name__}")

@@ -171,3 +171,22 @@ def test_a_selector_that_is_another_keys(in_use, served, reused):
         "selector that the domain has never had in mail_domains['example.org'].dkim.selector, or restore the other key to that path; or "
         "take its record out of DNS, and run again when its TTL is over."
     ] * reused
+
+
+HOSTILE = [None, 1, True, "x", "\n", [], {}, [1], [None], [{}], {1: 2}, {"a": None}, {"users": 1, "aliases": 2, "domains": 3, "postmaster": 4},
+           {"model": 1, "delivery": 2}, float("inf"), float("nan"), b"x", "x" * 100_000]  # fmt: skip
+
+
+@pytest.mark.parametrize("module", MODULES, ids=name)
+def test_whatever_a_filter_is_given_its_error_is_in_words(module):
+    (function,) = module.FilterModule().filters().values()
+    signature = inspect.signature(function)
+    for arguments in [[value] for value in HOSTILE] + [[value, other] for value in HOSTILE for other in HOSTILE]:
+        try:
+            signature.bind(*arguments)
+        except TypeError:  # too few or too many
+            continue
+        try:
+            function(*arguments)
+        except AnsibleFilterError as exc:
+            assert 0 < len(str(exc)) < 2500, arguments

@@ -92,7 +92,7 @@ def test_parse(record, told, warnings):
     ("v=dmarc1; p=none", "DMARC record 'v=dmarc1; p=none' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
     ("p=none; v=DMARC1", "DMARC record 'p=none; v=DMARC1' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
     ("v=DMARC10", "DMARC record 'v=DMARC10' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
-    ("v=DMARC1; p=block", "DMARC record 'v=DMARC1; p=block' has a bad p= and no rua=, so it is ignored (RFC 9989 section 4.10.1)"),
+    ("v=DMARC1; p=block", "DMARC record 'v=DMARC1; p=block' has a bad p= and no rua= with a URI, so it is ignored (RFC 9989 section 4.10.1)"),
     ("v=DMARC1; p=none; p=none", "DMARC record has the tag 'p' twice, which makes all of it invalid (RFC 6376 section 3.2)"),
 ])
 def test_parse_errors(record, text):
@@ -106,3 +106,19 @@ def test_who_must_authorise_reports():
     assert _dmarc.report_name("blue.example.com", "red.example.net") == "blue.example.com._report._dmarc.red.example.net"
     destinations = ["a@mail.example.org", "b@reports.example.net", "mailto:c@reports.example.net", "https://example.com/x", "d@example.org"]
     assert _dmarc.external_domains("mail.example.org", destinations) == ["reports.example.net"]
+
+
+def test_a_destination_may_be_given_as_a_uri():
+    for text in ("dmarc@example.org", "mailto:dmarc@example.org", "MAILTO:DMARC@Example.org"):
+        assert _dmarc.destination(text) == "dmarc@example.org"
+    assert _dmarc.destination("mailto:a%2Cb@example.org".replace("%2C", "%26")) == "a&b@example.org"
+    assert _dmarc.destination("https://example.org/dmarc?x=1") == "https://example.org/dmarc?x=1"
+
+
+def test_a_bad_policy_is_saved_by_a_valid_uri_alone():
+    for rua in ("foo", "foo, bar", "mailto:", "ftp://example.org/x", "dmarc@example.org", "mailto:a@b@c"):
+        with pytest.raises(MailError) as error:
+            _dmarc.parse(f"v=DMARC1; p=bad; rua={rua}")
+        assert str(error.value).endswith("has a bad p= and no rua= with a URI, so it is ignored (RFC 9989 section 4.10.1)")
+    for rua in ("mailto:dmarc@example.org", "foo, mailto:dmarc@example.org!10m"):
+        assert _dmarc.parse(f"v=DMARC1; p=bad; rua={rua}")["policy"] == "none"

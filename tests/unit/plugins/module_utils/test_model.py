@@ -551,3 +551,23 @@ def test_acme_dns_is_refused_on_openbsd_before_anything_is_changed():
     with pytest.raises(MailError) as error:
         _model.normalise(wanted, "OpenBSD")
     assert "mail_certificates.method 'acme-dns' cannot be had on OpenBSD" in str(error.value)
+
+
+@pytest.mark.parametrize("printed", ["{}", "{{BLF-CRYPT}}{}", "{{blf-crypt}}{}", "me:{}", "me@example.org:{}", "{}\n"])
+def test_a_hash_is_taken_as_tools_print_it(printed):
+    """bcrypt; doveadm pw -s BLF-CRYPT; htpasswd -nB."""
+    model = _model.normalise(given(users=user(password_hash=printed.format("$2y$05$" + "a" * 53))))
+    assert model["users"]["me@example.org"]["password_hash"] == "$2b$05$" + "a" * 53
+
+
+@pytest.mark.parametrize("printed", ["{{SHA512-CRYPT}}{}", ":{}", "a b:{}", "a\n:{}", "a:b:{}", "{{BLF-CRYPT}}me:{}", "x{}", "{}:"])
+def test_other_words_before_a_hash_are_refused(printed):
+    with pytest.raises(MailError, match=r"password_hash is not a bcrypt hash"):
+        _model.normalise(given(users=user(password_hash=printed.format("$2y$05$" + "a" * 53))))
+
+
+def test_reports_may_go_to_a_uri():
+    model = _model.normalise(given(domains={"example.org": {"dmarc": {"rua": ["mailto:dmarc@example.org", "https://example.net/r"]}}}))
+    assert model["domains"]["example.org"]["dmarc"]["rua"] == ["dmarc@example.org", "https://example.net/r"]
+    text = next(record["values"][0] for record in _records.plan(model) if record["name"] == "_dmarc.example.org")
+    assert text == "v=DMARC1; p=quarantine; rua=mailto:dmarc@example.org,https://example.net/r"

@@ -310,6 +310,13 @@ def test_own_names(name):
     assert _rdns.looks_generic(name, [V4]) == "", name
 
 
+def test_names_below_the_zones_of_a_country():
+    for name in ("mail.dynamic-systems.co.uk", "mail.pool.com.br", "mx.dsl.net.nz", "mail.dyn.org.uk"):
+        assert _rdns.looks_generic(name, [V4]) == "", name
+    for name in ("mail.dynamic.example.co.uk", "pool1.example.com.br"):
+        assert _rdns.looks_generic(name, [V4]), name
+
+
 def test_small_octets_are_no_evidence_apart_from_each_other():
     assert _rdns.looks_generic("mx1.mail2.example.org", ["1.2.1.2"]) == ""
 
