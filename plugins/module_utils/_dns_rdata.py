@@ -313,4 +313,4 @@ def from_text(rtype: str, value: str, encoding: str = "ascii") -> Rdata:
     try:
         return Rdata(rtype, _FROM_TEXT[rtype](value if rtype == "TXT" else value.strip(), encoding))
     except MailError as exc:
-        raise MailError(f"{rtype} value {shortened(value)!r}: {exc}") from exc
+        raise MailError(f"{rtype} value {shown(value, 80)}: {exc}") from exc
