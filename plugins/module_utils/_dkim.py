@@ -33,7 +33,8 @@ def name(selector: str, domain: str) -> str:
     """
     owner = f"{_names.selector(selector)}._domainkey.{_names.domain_name(domain)}"
     if len(owner) > 253:
-        raise MailError(f"selector {shown(selector)} and domain {shown(domain)} make a name longer than 253 characters (RFC 1035 section 2.3.4)")
+        raise MailError(f"selector {shown(selector)} and domain {shown(domain)} make a name longer than 253 characters (RFC 1035 "
+                        f"section 2.3.4)")
     return owner
 
 

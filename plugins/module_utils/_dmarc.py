@@ -198,7 +198,8 @@ def parse(value: str) -> dict:
     policies = {tag: valid(tag, POLICIES, None) for tag in ("p", "sp", "np")}
     broken = [tag for tag in policies if tag in tags and policies[tag] is None]
     if broken and not any(map(_is_report_uri, uris("rua"))):
-        raise MailError(f"DMARC record {shown(value)} has a bad {broken[0]}= and no rua= with a URI, so it is ignored (RFC 9989 section 4.10.1)")
+        raise MailError(f"DMARC record {shown(value)} has a bad {broken[0]}= and no rua= with a URI, so it is ignored (RFC 9989 section "
+                        f"4.10.1)")
     if broken:
         policies = {"p": "none", "sp": None, "np": None}
     percent = tags.get("pct", "")

@@ -308,7 +308,8 @@ def from_text(rtype: str, value: str, encoding: str = "ascii") -> Rdata:
         raise MailError(f"type {shown(rtype)} is not one of {', '.join(TYPES)}")
     if not isinstance(value, str):
         raise MailError(f"{rtype} value {shown(value)} must be a string, not {type(value).__name__}")
-    if rtype != "TXT" and not re.fullmatch(r"[\t\n\r -~]*", value):  # white space of other scripts would separate fields here, and nowhere else
+    # White space of other scripts would separate fields here, and nowhere else.
+    if rtype != "TXT" and not re.fullmatch(r"[\t\n\r -~]*", value):
         raise MailError(f"{rtype} value {shown(value)} has a character that is not visible ASCII (RFC 1035 section 5.1)")
     try:
         return Rdata(rtype, _FROM_TEXT[rtype](value if rtype == "TXT" else value.strip(), encoding))

@@ -637,7 +637,8 @@ def _certificates(problems: _Problems, given: Any, dns: Mapping[str, Any], os_fa
     reason = _system.impossible(os_family, result["method"])
     if reason:
         problems.add(
-            f"mail_certificates.method {shown(result['method'])} cannot be had on {os_family}: {reason}; use acme-http, files or self-signed"
+            f"mail_certificates.method {shown(result['method'])} cannot be had on {os_family}: {reason}; use acme-http, files or "
+            f"self-signed"
         )
     return result
 

@@ -97,7 +97,8 @@ def string(value: str, option: str) -> str:
     :raises MailError: text that cannot be quoted
     """
     if re.search(r'["\n\r\0]', value) or value.endswith("\\"):
-        raise MailError(f"{option} {shown(value)} cannot be a string of smtpd.conf: it has a quotation mark, a line break or a last backslash")
+        raise MailError(f"{option} {shown(value)} cannot be a string of smtpd.conf: it has a quotation mark, a line break or a last "
+                        f"backslash")
     return f'"{value}"'
 
 
@@ -203,7 +204,8 @@ def warnings(intervals: Sequence[str]) -> list[str]:
         raise MailError(f"opensmtpd_warn_intervals has {len(intervals)} times; smtpd keeps {_MOST_WARNINGS} and forgets the rest")
     for interval in intervals:
         if not isinstance(interval, str) or not re.fullmatch(r"0*[1-9][0-9]{0,4}[smhd]", interval, re.ASCII):
-            raise MailError(f"opensmtpd_warn_intervals {shown(interval)} is not a number from 1 to 99999 and one of the letters s, m, h and d")
+            raise MailError(f"opensmtpd_warn_intervals {shown(interval)} is not a number from 1 to 99999 and one of the letters s, m, h "
+                            f"and d")
         if interval[-1] == "d" and int(interval[:-1]) > int(_NEVER[:-1]):
             raise MailError(f"opensmtpd_warn_intervals {shown(interval)} is longer than smtpd can count, {_NEVER}")
     return list(intervals) or [_NEVER]

@@ -60,7 +60,8 @@ def forwarded(aliases: Mapping[str, Iterable[str]], local: Iterable[str]) -> dic
                 found[name].append(target)
                 continue
             if len(domain) + len(SUFFIX) + 1 > _LONGEST_DOMAIN:
-                raise MailError(f"alias {shown(name)} leads to {shown(target)}: its domain is longer than the {_LONGEST_DOMAIN - len(SUFFIX) - 1} "
+                raise MailError(f"alias {shown(name)} leads to {shown(target)}: its domain is longer than the "
+                                f"{_LONGEST_DOMAIN - len(SUFFIX) - 1} "
                                 "octets that Postfix can forward to with SRS")
             found[name].append(f"{target}.{SUFFIX}")
     return found

@@ -41,9 +41,11 @@ _DYNAMIC_WORDS = frozenset(
 )  # fmt: skip
 # A name that begins with one of these says of an address only that it is somebody's.
 _ASSIGNED_WORDS = frozenset(("static", "staticip"))
-# Names that hosters give to every machine until its owner sets another.
 #: Below the zones of countries.
-_SECOND_LEVELS = frozenset("ac co com edu firm gen go gob gov gv id in ind info ltd me mil muni ne net nom or org plc sch school web".split())
+_SECOND_LEVELS = frozenset(
+    "ac co com edu firm gen go gob gov gv id in ind info ltd me mil muni ne net nom or org plc sch school web".split()
+)
+# Names that hosters give to every machine until its owner sets another.
 _HOSTER_LABEL = re.compile(r"(?:vps|vmi|kvm|vserver)-?(?:[0-9]{4,}|[0-9a-f]{8})")
 _HOSTER_SUFFIXES = (
     "amazonaws.com", "clients.your-server.de", "cloudapp.azure.com", "cloudapp.net", "contaboserver.net", "googleusercontent.com",

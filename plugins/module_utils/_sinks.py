@@ -32,24 +32,36 @@ class Sink(NamedTuple):
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
 
 _SINKS = {
-    "postfix_table": Sink("Postfix's tables", re.compile(r"\A#|\s"), "a line that begins with '#' is a comment, and white space ends a key (postmap(1))"),
-    "postfix_address": Sink("Postfix", re.compile(r"\A-"), "it refuses addresses that begin with '-', which a program could take for an option (postconf(5), allow_min_user)"),
-    "postfix_recipient": Sink("Postfix", re.compile(r"[!%]"), "it refuses strangers' mail to a name with '!' or '%', a route to another host (postconf(5), allow_untrusted_routing)"),
-    "local_aliases": Sink("Postfix's local delivery", re.compile(r"\A[|/]"), "what begins with '|' is a program and with '/' a file (aliases(5))"),
+    "postfix_table": Sink("Postfix's tables", re.compile(r"\A#|\s"), "a line that begins with '#' is a comment, and white space ends a "
+                                                                     "key (postmap(1))"),
+    "postfix_address": Sink("Postfix", re.compile(r"\A-"), "it refuses addresses that begin with '-', which a program could take for an "
+                                                           "option (postconf(5), allow_min_user)"),
+    "postfix_recipient": Sink("Postfix", re.compile(r"[!%]"), "it refuses strangers' mail to a name with '!' or '%', a route to another "
+                                                              "host (postconf(5), allow_untrusted_routing)"),
+    "local_aliases": Sink("Postfix's local delivery", re.compile(r"\A[|/]"), "what begins with '|' is a program and with '/' a file "
+                                                                             "(aliases(5))"),
     "main_cf": Sink("Postfix's main.cf", re.compile(r"\$"), "'$' begins the name of a parameter (postconf(5))"),
-    "main_cf_word": Sink("Postfix's main.cf", re.compile(r"[\s,{}$]"), "white space and commas separate words there, '$' begins the name of a parameter, and braces group (postconf(5))"),
-    "smtpd_key": Sink("OpenSMTPD's tables", re.compile(r"\A[#\[]|[\s:]"), "'#' begins a comment, and white space or ':' ends a key (table(5))"),
-    "smtpd_target": Sink("OpenSMTPD's aliases", re.compile(r"\A[|/]"), "what begins with '|' is a program and with '/' a file (aliases(5))"),
-    "smtpd_conf": Sink("OpenSMTPD's smtpd.conf", re.compile(r"[\"\s]|\\\Z"), "a quotation mark ends a string, and white space an argument of a program (smtpd.conf(5))"),
-    "passwd_file": Sink("Dovecot's passwd-files", re.compile(r"\A#|[:\s]"), "a line that begins with '#' is a comment, and ':' ends a field"),
-    "dovecot_conf": Sink("Dovecot's settings", re.compile(r"[#%$\"'\\{}\s]"), "'#' begins a comment, '$' and '%' a variable, and quotation marks a string"),
+    "main_cf_word": Sink("Postfix's main.cf", re.compile(r"[\s,{}$]"), "white space and commas separate words there, '$' begins the "
+                                                                       "name of a parameter, and braces group (postconf(5))"),
+    "smtpd_key": Sink("OpenSMTPD's tables", re.compile(r"\A[#\[]|[\s:]"), "'#' begins a comment, and white space or ':' ends a key "
+                                                                          "(table(5))"),
+    "smtpd_target": Sink("OpenSMTPD's aliases", re.compile(r"\A[|/]"), "what begins with '|' is a program and with '/' a file "
+                                                                       "(aliases(5))"),
+    "smtpd_conf": Sink("OpenSMTPD's smtpd.conf", re.compile(r"[\"\s]|\\\Z"), "a quotation mark ends a string, and white space an "
+                                                                             "argument of a program (smtpd.conf(5))"),
+    "passwd_file": Sink("Dovecot's passwd-files", re.compile(r"\A#|[:\s]"), "a line that begins with '#' is a comment, and ':' ends a "
+                                                                            "field"),
+    "dovecot_conf": Sink("Dovecot's settings", re.compile(r"[#%$\"'\\{}\s]"), "'#' begins a comment, '$' and '%' a variable, and "
+                                                                              "quotation marks a string"),
     "dovecot_variable": Sink("Dovecot's settings", re.compile(r"%"), "'%' begins a variable"),
     "rspamd_map": Sink("Rspamd's maps", re.compile(r"[#\s]"), "'#' begins a comment wherever it stands, and white space separates"),
     "ucl": Sink("Rspamd's configuration", re.compile(r"[$\s]"), "'$' begins a variable in a path"),
-    "systemd": Sink("units of systemd", re.compile(r"[%\s\"'\\$;]"), "'%' begins a specifier, '$' a variable, and quotation marks an argument (systemd.unit(5), systemd.service(5))"),
+    "systemd": Sink("units of systemd", re.compile(r"[%\s\"'\\$;]"), "'%' begins a specifier, '$' a variable, and quotation marks an "
+                                                                     "argument (systemd.unit(5), systemd.service(5))"),
     "acme_conf": Sink("acme-client's configuration", re.compile(r"[\"\s]|\\\Z"), "a quotation mark ends a string (acme-client.conf(5))"),
     "httpd_conf": Sink("httpd's configuration", re.compile(r"[\"\s]|\\\Z"), "a quotation mark ends a string (httpd.conf(5))"),
-    "mailto": Sink("an account of ACME", re.compile(r"[?#%]"), "its contact is a mailto URI, in which '?', '#' and '%' mean something else (RFC 8555 section 7.3, RFC 6068 section 2)"),
+    "mailto": Sink("an account of ACME", re.compile(r"[?#%]"), "its contact is a mailto URI, in which '?', '#' and '%' mean something "
+                                                               "else (RFC 8555 section 7.3, RFC 6068 section 2)"),
     "store_conf": Sink("the store's configuration", re.compile(r"[\"'\\\s#]"), "white space and quotation marks separate words"),
     "argument": Sink("a program's arguments", re.compile(r"\A-"), "what begins with '-' is an option"),
 }
@@ -84,7 +96,8 @@ def one_line(value: Any, option: str) -> str:
         raise MailError(f"{option} {shown(value)} must be a string, not {type(value).__name__}")
     control = _CONTROL.search(value)
     if control:
-        raise MailError(f"{option} {shown(value)} has the control character {control[0]!r}, which no file that it is written to could carry")
+        raise MailError(f"{option} {shown(value)} has the control character {control[0]!r}, which no file that it is written to could "
+                        f"carry")
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -102,7 +115,8 @@ def carried(kind: str, value: Any, option: str) -> str:
         sink = _SINKS[name]
         found = sink.cannot.search(text.replace(_PLACEHOLDER, ""))
         if found:
-            raise MailError(f"{option} {shown(text)} cannot have {found[0]!r} {_where(found)}: {sink.name} could not carry it, since {sink.why}")
+            raise MailError(f"{option} {shown(text)} cannot have {found[0]!r} {_where(found)}: {sink.name} could not carry it, since "
+                            f"{sink.why}")
     return text
 
 
@@ -174,7 +188,8 @@ def account(value: Any, option: str) -> str:
     :raises MailError: one that useradd of Debian or OpenBSD would refuse
     """
     if not isinstance(value, str) or not re.fullmatch(r"[a-z_][a-z0-9_-]{0,30}", value):
-        raise MailError(f"{option} {shown(value)} is not the name of an account: a-z, 0-9, '_' and '-', at most 31 of them, and first a letter or '_'")
+        raise MailError(f"{option} {shown(value)} is not the name of an account: a-z, 0-9, '_' and '-', at most 31 of them, and first a "
+                        f"letter or '_'")
     return str(value)
 
 
@@ -346,7 +361,8 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "resolver_cache_mib": _whole(1, 1048576),
     "resolver_search": _each(_names.owner_name),
     "rspamd_nameservers": _each(_nameserver),
-    "rspamd_controller_password_hash": _optional(_pattern(r"\$[0-9]\$[a-z0-9]{1,64}\$[a-z0-9]{1,256}", "a hash as `rspamadm pw` prints it")),
+    "rspamd_controller_password_hash": _optional(_pattern(r"\$[0-9]\$[a-z0-9]{1,64}\$[a-z0-9]{1,256}",
+        "a hash as `rspamadm pw` prints it")),
     "rspamd_learn_group": account,
     "rspamd_learn_gid": _whole(1, 2**31 - 1),
     "rspamd_bayes_min_learns": _whole(0, 1000000),

@@ -366,10 +366,12 @@ def build(
     for item in given:
         # Readers ignore modifiers that they do not know (RFC 7208 section 6); so would nobody see the mistake.
         if item.is_modifier and item.name in _MECHANISMS:
-            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{item.name}:'? (RFC 7208 section 4.6.1)")
+            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{item.name}:'? (RFC 7208 "
+                            f"section 4.6.1)")
         near = difflib.get_close_matches(item.name, ("redirect", "exp"), n=1, cutoff=0.75) if item.is_modifier else []
         if near and item.name not in near:
-            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{near[0]}='? (RFC 7208 section 6)")
+            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{near[0]}='? (RFC 7208 "
+                            f"section 6)")
         if item.name == "all":
             raise MailError(f"terms {shown(item.text)}: say how the record ends with the option all")
     # Our own ip4 and ip6 terms join the addresses, so that both come out merged and sorted.

@@ -20,7 +20,8 @@ def _ascii(value: str, option: str) -> str:
     if not isinstance(value, str):
         raise MailError(f"{option} {shown(value)} must be a string, not {type(value).__name__}")
     if not value.isascii():
-        raise MailError(f"{option} {shown(value)} is not ASCII, and no rule says how a TXT record would encode it (RFC 1035 section 3.3.14)")
+        raise MailError(f"{option} {shown(value)} is not ASCII, and no rule says how a TXT record would encode it (RFC 1035 section "
+                        f"3.3.14)")
     return value
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import importlib
 import re
 from pathlib import Path
 
@@ -16,21 +17,6 @@ import yaml
 from ansible.plugins.filter import core, mathstuff, urlsplit
 from hypothesis import strategies as st
 
-from ansible_collections.postmaster.mail.plugins.filter import (
-    dovecot_aliases,
-    dovecot_syntax,
-    dovecot_users,
-    mail_delivery,
-    mail_model,
-    mail_mta,
-    mail_records,
-    missing_packages,
-    opensmtpd_plan,
-    postfix_plan,
-    resolver_plan,
-    rspamd_plan,
-    sieve_header_test,
-)
 from ansible_collections.postmaster.mail.plugins.module_utils import _model, _sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
@@ -67,18 +53,24 @@ BASE = {
 
 LONG = "x" * 300
 PIECES = [
-    "\n", "\r\n", "\nx = y\n", "\0", "\t", " ", '"', "'", "\\", "\\\n", "#", " #", "$", "${x}", "$(id)", "$x", "`id`", "%", "%{user}", "%(x)s", "%%",
-    "{", "}", "{{ 7 }}", "{%", "|", "||", "/", "//", ":", "::", ":include:/etc/passwd", ";", ",", "@", "!", "*", "[", "]", "<", ">", "<<", "&", "=",
-    "+", "~", "^", "-", "--", "?", "..", "\x7f", "\x85", "\u2028", "\u00a0", "\u212a", "\u017f", "\u0131", "\u00b2", "\uff11", "\u0660", "\udc80", "\u00e9",
+    "\n", "\r\n", "\nx = y\n", "\0", "\t", " ", '"', "'", "\\", "\\\n", "#", " #", "$", "${x}", "$(id)", "$x", "`id`", "%", "%{user}",
+        "%(x)s", "%%",
+    "{", "}", "{{ 7 }}", "{%", "|", "||", "/", "//", ":", "::", ":include:/etc/passwd", ";", ",", "@", "!", "*", "[", "]", "<", ">", "<<",
+        "&", "=",
+    "+", "~", "^", "-", "--", "?", "..", "\x7f", "\x85", "\u2028", "\u00a0", "\u212a", "\u017f", "\u0131", "\u00b2", "\uff11", "\u0660",
+        "\udc80", "\u00e9",
     "\u202e", LONG, '" }\nmatch from any for any action "send" #', "\r", "\x1b[31m",
 ]  # fmt: skip
 SEEDS = {
-    "address": ["a@example.org", "o'brien@example.org", "a&b@example.org", "x=y@example.net", "b@elsewhere.example", "A.B@Example.ORG", "a{b}@example.org",
-                "`@example.org", "$1@elsewhere.example", "-a@example.org", "#a@elsewhere.example", "*x@example.org", "a|b@example.org", "?@elsewhere.example", "x%y@elsewhere.example",
+    "address": ["a@example.org", "o'brien@example.org", "a&b@example.org", "x=y@example.net", "b@elsewhere.example", "A.B@Example.ORG",
+        "a{b}@example.org",
+                "`@example.org", "$1@elsewhere.example", "-a@example.org", "#a@elsewhere.example", "*x@example.org", "a|b@example.org",
+                    "?@elsewhere.example", "x%y@elsewhere.example",
                 "a^b~c@example.net", "$x{y}@elsewhere.example", "a/b@example.net", "~a@example.org", "a@example.org."],
     "domain": ["example.com", "Example.COM.", "xn--bcher-kva.example", "a-b.example", "1.example", "localhost", f"{'a' * 63}.example"],
     "ip": ["198.51.100.7", "2001:db8::7", "::ffff:198.51.100.7", "fe80::1%eth0", "2001:db8::1%", "198.51.100.07", "0.0.0.0"],
-    "network": ["192.0.2.0/24", "2001:db8::/32", "192.0.2.1/24", "::/0", "192.0.2.7", "192.0.2.0/255.255.255.0", "[2001:db8::]/32", "!192.0.2.1"],
+    "network": ["192.0.2.0/24", "2001:db8::/32", "192.0.2.1/24", "::/0", "192.0.2.7", "192.0.2.0/255.255.255.0", "[2001:db8::]/32",
+        "!192.0.2.1"],
     "path": ["/etc/ssl/x.pem", "/srv/mail-1/a_b", "relative/x", "/", "/a/../b", "/etc/ssl/%h.pem", "/etc/ssl/m@il.pem"],
     "url": ["https://acme.example/dir", "https://acme.example:14000/a?b=c&d=%20#e", "http://acme.example/", "https://[2001:db8::1]/x"],
     "text": ["me", "mail-1", "Yes*", "", "0"],
@@ -237,8 +229,8 @@ _FILTERS = {}
 for _module in (core, mathstuff, urlsplit):
     for _name, _function in _module.FilterModule().filters().items():
         _FILTERS[_name] = _FILTERS[f"ansible.builtin.{_name}"] = _function
-for _module in (dovecot_aliases, dovecot_syntax, dovecot_users, mail_delivery, mail_model, mail_mta, mail_records, missing_packages, opensmtpd_plan,
-                postfix_plan, resolver_plan, rspamd_plan, sieve_header_test):  # fmt: skip
+for _path in sorted((ROOT / "plugins/filter").glob("[a-z]*.py")):
+    _module = importlib.import_module(f"ansible_collections.postmaster.mail.plugins.filter.{_path.stem}")
     for _name, _function in _module.FilterModule().filters().items():
         _FILTERS[f"postmaster.mail.{_name}"] = _function
 
@@ -271,7 +263,7 @@ def _listed(function):
     return call
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _environment(role):
     """Jinja as Ansible sets it up, with compiled templates kept."""
     made = jinja2.Environment(
@@ -344,10 +336,13 @@ class Variables:
 FILES = {
     "postfix": ["etc/postfix/main.cf", "etc/postfix/master.cf", *(f"etc/postfix/tables/{name}" for name in (
         "aliases", "senders", "system", "mailboxes", "transport", "srs_kept", "srs_forward", "srs_senders", "srs_recipients"))],
-    "opensmtpd": ["etc/smtpd.conf", *(f"etc/smtpd/tables/{name}" for name in ("aliases", "credentials", "domains", "logins", "recipients", "refused"))],
+    "opensmtpd": ["etc/smtpd.conf", *(f"etc/smtpd/tables/{name}" for name in ("aliases", "credentials", "domains", "logins", "recipients",
+        "refused"))],
     "dovecot": ["etc/dovecot/dovecot.conf", "etc/dovecot/users", "etc/dovecot/aliases", "etc/dovecot/sieve/junk.sieve"],
-    "rspamd": ["etc/rspamd/local.d/options.inc", "etc/rspamd/local.d/settings.conf", "etc/rspamd/local.d/rbl.conf", "etc/rspamd/local.d/rbl_group.conf",
-               "etc/rspamd/local.d/actions.conf", "etc/rspamd/local.d/maps.d/postmaster-mail-senders.map", "signing/rspamd/local.d/dkim_signing.conf"],
+    "rspamd": ["etc/rspamd/local.d/options.inc", "etc/rspamd/local.d/settings.conf", "etc/rspamd/local.d/rbl.conf",
+        "etc/rspamd/local.d/rbl_group.conf",
+               "etc/rspamd/local.d/actions.conf", "etc/rspamd/local.d/maps.d/postmaster-mail-senders.map",
+                   "signing/rspamd/local.d/dkim_signing.conf"],
     "protection": ["etc/fail2ban/jail.d/postmaster-mail.local"],
     "resolver": ["unbound.conf", "client/resolv.conf"],
     "certificate": ["etc/postmaster-mail/certbot-rfc2136.ini", "etc/acme-client.mail.conf"],

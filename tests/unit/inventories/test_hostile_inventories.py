@@ -145,7 +145,8 @@ def check_carried(inventory):
     assert unmarked == tables["aliases"]
     system = {name: [target.removesuffix(".srs.invalid") for target in addresses(value)] for name, value in postfix["system"].items()}
     assert system == tables["system"]
-    assert not [target for targets in system.values() for target in targets if target[0] in "|/\"" or target.startswith(":include:")]  # local(8)
+    # local(8)
+    assert not [target for targets in system.values() for target in targets if target[0] in "|/\"" or target.startswith(":include:")]
     assert {name: addresses(value) for name, value in postfix["senders"].items()} == tables["senders"]
     assert list(postfix["mailboxes"]) == tables["mailboxes"]
     assert not [name for name in (*unmarked, *postfix["senders"]) if re.search(r"\A-|[!%]", name)]  # resolve.c
@@ -168,7 +169,8 @@ def check_carried(inventory):
 
     smtpd = {name: smtpd_table(files[f"etc/smtpd/tables/{name}"]) for name in ("aliases", "recipients", "domains", "credentials", "logins")}
     for name, targets in tables["aliases"].items():
-        assert expand_line(smtpd["aliases"][name]) == ["vmail" if target == name and name in model["users"] else target for target in targets], name
+        delivered = ["vmail" if target == name and name in model["users"] else target for target in targets]
+        assert expand_line(smtpd["aliases"][name]) == delivered, name
     assert smtpd["recipients"].keys() == smtpd["aliases"].keys()
     assert smtpd["credentials"].keys() == model["users"].keys()
     assert {name: addresses(value) for name, value in smtpd["logins"].items()} == tables["logins"]
@@ -190,7 +192,8 @@ def check_carried(inventory):
     assert shape(files["pf/pf.mail.conf"]) == BASE_PF
 
     ini = logical_lines(files["etc/postmaster-mail/certbot-rfc2136.ini"], "$^")
-    assert [line.partition(" = ")[0] for line in ini] == [f"dns_rfc2136_{name}" for name in ("server", "port", "name", "secret", "algorithm")]
+    assert [line.partition(" = ")[0] for line in ini] == [f"dns_rfc2136_{name}" for name in ("server", "port", "name", "secret",
+        "algorithm")]
     assert ini[0].partition(" = ")[2] == model["dns"]["server"] and ini[3].partition(" = ")[2] == model["dns"]["key_secret"]
     acme = files["etc/acme-client.mail.conf"]
     assert re.sub(r"alternative\n", "", "\n".join(shape(acme)) + "\n") == BASE_ACME

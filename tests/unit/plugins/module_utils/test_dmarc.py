@@ -92,7 +92,8 @@ def test_parse(record, told, warnings):
     ("v=dmarc1; p=none", "DMARC record 'v=dmarc1; p=none' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
     ("p=none; v=DMARC1", "DMARC record 'p=none; v=DMARC1' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
     ("v=DMARC10", "DMARC record 'v=DMARC10' must begin with v=DMARC1 (RFC 9989 section 4.7)"),
-    ("v=DMARC1; p=block", "DMARC record 'v=DMARC1; p=block' has a bad p= and no rua= with a URI, so it is ignored (RFC 9989 section 4.10.1)"),
+    ("v=DMARC1; p=block", "DMARC record 'v=DMARC1; p=block' has a bad p= and no rua= with a URI, so it is ignored (RFC 9989 section "
+                          "4.10.1)"),
     ("v=DMARC1; p=none; p=none", "DMARC record has the tag 'p' twice, which makes all of it invalid (RFC 6376 section 3.2)"),
 ])
 def test_parse_errors(record, text):

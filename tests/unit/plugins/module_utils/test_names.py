@@ -40,7 +40,8 @@ def test_an_address_becomes_canonical(text, canonical):
     "value",
     [
         INJECTED, "2001:db8::1%", "fe80::1%eth0", "2001:db8::1%eth0", "198.51.100.25%eth0", 1, 0, True, None, b"\1\2\3\4", 3.0, "", " ",
-        "198.51.100.25 ", "\n198.51.100.25", "198.51.100.25\n", "198.51.100.025", "198.51.100", "198.51.100.256", f"198.51.100.{SUPERSCRIPT}",
+        "198.51.100.25 ", "\n198.51.100.25", "198.51.100.25\n", "198.51.100.025", "198.51.100", "198.51.100.256",
+            f"198.51.100.{SUPERSCRIPT}",
         f"{FULLWIDTH}98.51.100.25", "2001:db8::g", "[::1]", "1" * 100000, "::1/128", "2001:db8::1\0", "0x7f.1", "127.1",
     ],
 )  # fmt: skip
@@ -72,7 +73,8 @@ def test_a_network_becomes_canonical(text, canonical):
 
 @pytest.mark.parametrize(
     "value",
-    [INJECTED, "198.51.100.0/255.255.255.0", "198.51.100.0/0.0.0.255", "198.51.100.0/33", "2001:db8::/129", "198.51.100.0/", "198.51.100.0/024",
+    [INJECTED, "198.51.100.0/255.255.255.0", "198.51.100.0/0.0.0.255", "198.51.100.0/33", "2001:db8::/129", "198.51.100.0/",
+     "198.51.100.0/024",
      "198.51.100.0/+24", "198.51.100.0/24/8", "198.51.100.0 /24", 8, True, ("198.51.100.0", 24), None, f"198.51.100.0/{SUPERSCRIPT}"],
 )  # fmt: skip
 def test_all_else_is_no_network(value):
@@ -88,7 +90,8 @@ def test_host_bits_are_left_out_where_that_is_allowed():
 def test_numbers_are_exact():
     assert [_names.whole_number(value, "x", -5, 100) for value in (7, "7", "007", -5, "-5")] == [7, 7, 7, -5, -5]
     assert [_names.number(value, "x", 0, 100) for value in (7, 7.5, "7", "7.5")] == [7, 7.5, 7.0, 7.5]
-    for value in (True, None, "", " 7", "7\n", "1_0", SUPERSCRIPT, FULLWIDTH, "0x7", "1e1", "7.0", 7.0, float("inf"), float("nan"), 101, "9" * 5000,
+    for value in (True, None, "", " 7", "7\n", "1_0", SUPERSCRIPT, FULLWIDTH, "0x7", "1e1", "7.0", 7.0, float("inf"), float("nan"), 101,
+        "9" * 5000,
                   1 << 70000, [7]):
         text = refused(_names.whole_number, value, "x", -5, 100)
         assert text.startswith("x ") and text.endswith(" must be a whole number from -5 to 100") and len(text) < 400
@@ -96,7 +99,8 @@ def test_numbers_are_exact():
         assert refused(_names.number, value, "x", 0, 100).endswith(" must be a number from 0 to 100")
 
 
-@pytest.mark.parametrize("value", [f"{KELVIN}ate@example.org", f"{LONG_S}ue@example.org", f"{FULLWIDTH}@example.org", "j\u00f6rg@example.org"])
+@pytest.mark.parametrize("value", [f"{KELVIN}ate@example.org", f"{LONG_S}ue@example.org", f"{FULLWIDTH}@example.org",
+    "j\u00f6rg@example.org"])
 def test_letters_of_other_scripts_are_not_made_into_ours(value):
     text = refused(_names.address, value, "mail_users")
     assert text == f"mail_users {value!r} has a local part that is not ASCII, for which no MTA here is set up (RFC 6531)"
@@ -112,7 +116,8 @@ def test_domains_of_other_scripts_are_not_made_into_ours():
 def test_an_address_that_fits_no_path_is_refused():
     domain = ".".join(["a" * 60] * 4)
     assert len(_names.address(f"{'b' * 10}@{domain}")) == 254
-    assert refused(_names.address, f"{'b' * 11}@{domain}").endswith("is longer than the 254 octets that fit between < and > (RFC 5321 section 4.5.3.1.3)")
+    assert refused(_names.address, f"{'b' * 11}@{domain}").endswith("is longer than the 254 octets that fit between < and > (RFC 5321 "
+                                                                    "section 4.5.3.1.3)")
 
 
 def test_a_wildcard_is_the_first_label_alone():
@@ -125,7 +130,8 @@ def test_a_wildcard_is_the_first_label_alone():
 def test_a_value_is_shown_on_a_line_or_two():
     assert shown("x") == "'x'" and shown(7) == "7" and shown("a\nb") == r"'a\nb'"
     assert shown("x" * 100000) == f"'{'x' * 297}...'"
-    assert max(len(shown(value)) for value in ("\0" * 100000, "\U0010ffff" * 100000, ["x" * 100000], {"a": "b" * 100000}, 1 << 70000)) <= 602
+    assert max(len(shown(value)) for value in ("\0" * 100000, "\U0010ffff" * 100000, ["x" * 100000], {"a": "b" * 100000},
+        1 << 70000)) <= 602
     assert shown(1 << 70000) == "a number of thousands of digits"
 
 

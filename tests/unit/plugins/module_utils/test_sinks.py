@@ -47,11 +47,14 @@ ROUTE = "it refuses strangers' mail to a name with '!' or '%', a route to anothe
     ("given", "rule"),
     [
         ({"postmaster": "|cmd@elsewhere.example"},
-         f"mail_postmaster '|cmd@elsewhere.example' cannot have '|' at its beginning: Postfix's local delivery could not carry it, since {PROGRAM}"),
+         f"mail_postmaster '|cmd@elsewhere.example' cannot have '|' at its beginning: Postfix's local delivery could not carry it, "
+         f"since {PROGRAM}"),
         ({"postmaster": "/tmp/x@elsewhere.example"},
-         f"mail_postmaster '/tmp/x@elsewhere.example' cannot have '/' at its beginning: Postfix's local delivery could not carry it, since {PROGRAM}"),
+         f"mail_postmaster '/tmp/x@elsewhere.example' cannot have '/' at its beginning: Postfix's local delivery could not carry it, "
+         f"since {PROGRAM}"),
         ({"postmaster": "a%b@elsewhere.example"},
-         "mail_postmaster 'a%b@elsewhere.example' cannot have '%' in it: Dovecot's settings could not carry it, since '%' begins a variable"),
+         "mail_postmaster 'a%b@elsewhere.example' cannot have '%' in it: Dovecot's settings could not carry it, since '%' begins a "
+         "variable"),
         ({"aliases": {"#1@example.org": "me@example.org"}},
          f"mail_aliases '#1@example.org' cannot have '#' at its beginning: Postfix's tables could not carry it, since {COMMENT}"),
         ({"aliases": {"a#1@example.org": "me@example.org"}},
@@ -60,32 +63,42 @@ ROUTE = "it refuses strangers' mail to a name with '!' or '%', a route to anothe
         ({"aliases": {"a!b@example.org": "me@example.org"}},
          f"mail_aliases 'a!b@example.org' cannot have '!' in it: Postfix could not carry it, since {ROUTE}"),
         ({"aliases": {"a@example.org": "-rf@elsewhere.example"}},
-         f"mail_aliases['a@example.org'] '-rf@elsewhere.example' cannot have '-' at its beginning: Postfix could not carry it, since {OPTION}"),
+         f"mail_aliases['a@example.org'] '-rf@elsewhere.example' cannot have '-' at its beginning: Postfix could not carry it, since "
+         f"{OPTION}"),
         ({"aliases": {"a@example.org": "|a@elsewhere.example"}},
-         f"mail_aliases['a@example.org'] '|a@elsewhere.example' cannot have '|' at its beginning: Postfix's local delivery could not carry it, "
+         f"mail_aliases['a@example.org'] '|a@elsewhere.example' cannot have '|' at its beginning: Postfix's local delivery could not "
+         f"carry it, "
          f"since {PROGRAM}"),
         ({"domains": {"example.org": {"catch_all": "/a@elsewhere.example"}}},
-         "mail_domains['example.org'].catch_all '/a@elsewhere.example' cannot have '/' at its beginning: Postfix's local delivery could not "
+         "mail_domains['example.org'].catch_all '/a@elsewhere.example' cannot have '/' at its beginning: Postfix's local delivery could "
+         "not "
          f"carry it, since {PROGRAM}"),
         ({"users": {"me@example.org": {"password_hash": HASH, "senders": ["a%b@example.org"]}}},
          f"mail_users['me@example.org'].senders 'a%b@example.org' cannot have '%' in it: Postfix could not carry it, since {ROUTE}"),
         ({"aliases": {"*@example.org": "me@example.org"}},
-         "mail_aliases '*@example.org' is an address like any other, since '*' stands for nothing else there: mail to all names of a domain "
+         "mail_aliases '*@example.org' is an address like any other, since '*' stands for nothing else there: mail to all names of a "
+         "domain "
          "is mail_domains['example.org'].catch_all"),
         ({"certificates": {"email": 'me@example.org"\n}'}},
-         "mail_certificates.email 'me@example.org\"\\n}': domain 'example.org\"\\n}' has a bad label 'org\"\\n}': letters, digits and inner "
+         "mail_certificates.email 'me@example.org\"\\n}': domain 'example.org\"\\n}' has a bad label 'org\"\\n}': letters, digits and "
+         "inner "
          "hyphens only (RFC 1123 section 2.1)"),
         ({"certificates": {"email": "me?x@example.org"}},
-         "mail_certificates.email 'me?x@example.org' cannot have '?' in it: an account of ACME could not carry it, since its contact is a mailto "
+         "mail_certificates.email 'me?x@example.org' cannot have '?' in it: an account of ACME could not carry it, since its contact is "
+         "a mailto "
          "URI, in which '?', '#' and '%' mean something else (RFC 8555 section 7.3, RFC 6068 section 2)"),
         ({"certificates": {"directory": 'https://acme.example/"\nx'}},
-         "mail_certificates.directory 'https://acme.example/\"\\nx' has the control character '\\n', which no file that it is written to could carry"),
+         "mail_certificates.directory 'https://acme.example/\"\\nx' has the control character '\\n', which no file that it is written "
+         "to could carry"),
         ({"certificates": {"directory": 'https://acme.example/"x'}},
-         "mail_certificates.directory 'https://acme.example/\"x' cannot have '\"' in it: acme-client's configuration could not carry it, since "
+         "mail_certificates.directory 'https://acme.example/\"x' cannot have '\"' in it: acme-client's configuration could not carry "
+         "it, since "
          "a quotation mark ends a string (acme-client.conf(5))"),
         ({"certificates": {"directory": "http://acme.example/"}},
-         "mail_certificates.directory 'http://acme.example/' is not a URL of the form https://HOST[:PORT]/PATH (RFC 8555 section 6.1, RFC 3986)"),
-        ({"certificates": {"ca": "/etc/ca.pem"}}, "mail_certificates.ca must be PEM text, which has -----BEGIN and -----END lines (RFC 7468 section 2)"),
+         "mail_certificates.directory 'http://acme.example/' is not a URL of the form https://HOST[:PORT]/PATH (RFC 8555 section 6.1, "
+         "RFC 3986)"),
+        ({"certificates": {"ca": "/etc/ca.pem"}}, "mail_certificates.ca must be PEM text, which has -----BEGIN and -----END lines (RFC "
+                                                  "7468 section 2)"),
         ({"certificates": {"ca": PEM + "\0" + PEM}},
          "mail_certificates.ca must be PEM text, which has -----BEGIN and -----END lines (RFC 7468 section 2)"),
         ({"certificates": {"method": "files", "key": "key\0", "chain": PEM}},
@@ -93,7 +106,8 @@ ROUTE = "it refuses strangers' mail to a name with '!' or '%', a route to anothe
         ({"certificates": {"method": "files", "key": "/etc/a.key", "chain": "/etc/a\n.pem"}},
          "mail_certificates.chain must be PEM text (RFC 7468 section 2) or the absolute path of a file on the host"),
         ({"dns": {**RFC2136, "server": "::1%\ndns_rfc2136_port = 1"}},
-         "mail_dns.server '::1%\\ndns_rfc2136_port = 1' has a bad label '::1%\\ndns_rfc2136_port = 1': letters, digits, underscores and inner "
+         "mail_dns.server '::1%\\ndns_rfc2136_port = 1' has a bad label '::1%\\ndns_rfc2136_port = 1': letters, digits, underscores and "
+         "inner "
          "hyphens only (RFC 1035 section 2.3.1, RFC 8552)"),
         ({"dns": {"backend": "zone_file", "zone_file": "/etc/a\0b"}},
          "mail_dns.zone_file '/etc/a\\x00b' has the control character '\\x00', which no file that it is written to could carry"),
@@ -103,13 +117,15 @@ ROUTE = "it refuses strangers' mail to a name with '!' or '%', a route to anothe
          "mail_dns.reload 'reload\\n' has the control character '\\n', which no file that it is written to could carry"),
         ({"dns": {"reload": [""]}}, "mail_dns.reload begins with an empty text, which is no command"),
         ({"filter": {"trusted": ['2001:db8::1%" }\nmatch from any for any action "send" #']}},
-         "mail_filter.trusted '2001:db8::1%\" }\\nmatch from any for any action \"send\" #' is not an IPv4 or IPv6 address or network in CIDR form "
+         "mail_filter.trusted '2001:db8::1%\" }\\nmatch from any for any action \"send\" #' is not an IPv4 or IPv6 address or network "
+         "in CIDR form "
          "(RFC 4632 section 3.1)"),
         ({"domains": {"example.org": {}, 3.5: {}}}, "mail_domains has the key 3.5, which is not a string"),
         ({"domains": {"example.org": {"spf": {"terms": ["ip6:2001:db8::1%eth0"]}}}},
          "mail_domains['example.org'].spf: terms 'ip6:2001:db8::1%eth0' does not hold an IPv6 address (RFC 7208 section 5.6)"),
         ({"domains": {"example.org": {"spf": {"terms": ["exi\u017fts:example.net"]}}}},
-         "mail_domains['example.org'].spf: terms 'exi\u017fts:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
+         "mail_domains['example.org'].spf: terms 'exi\u017fts:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 "
+         "section 4.6.1)"),
         ({"users": {"me@example.org": {"password_hash": HASH, "quota": "1\u212a"}}},
          "mail_users['me@example.org'].quota '1\u212a' is not a size such as 500M or 2G (powers of 1024; 0 for no limit)"),
     ],
@@ -118,7 +134,8 @@ def test_what_a_sink_cannot_carry_is_refused(given, rule):
     assert rules(**given) == [rule]
 
 
-@pytest.mark.parametrize("local", ["a&b", "a=b", "o'brien", "a{b}", "a$b", "a/b", "a|b", "a~b", "a^b", "a`b", "a?b", "a*b", "a_b", "a+b", "a.b", "x--", "`", "$1"])
+@pytest.mark.parametrize("local", ["a&b", "a=b", "o'brien", "a{b}", "a$b", "a/b", "a|b", "a~b", "a^b", "a`b", "a?b", "a*b", "a_b", "a+b",
+    "a.b", "x--", "`", "$1"])
 def test_what_all_sinks_carry_is_lawful(local):
     assert rules(aliases={f"{local}@example.org": [f"{local}@elsewhere.example", "me@example.org"]}) == []
 
@@ -135,20 +152,27 @@ def test_a_secret_is_on_one_line():
 
 def test_a_value_of_100_kilobytes_is_not_repeated():
     long = "x" * 100_000
-    for given in ({"fqdn": long}, {"domains": {long: {}}}, {"users": {long: {}}}, {"users": {f"{long}@example.org": {}}}, {"aliases": {long: long}},
-                  {"domains": {"example.org": {"txt": {long: long + "\0"}, "catch_all": long, "spf": {"terms": [f"ip4:{long}"]}, "dkim": {"selector": long},
+    for given in ({"fqdn": long}, {"domains": {long: {}}}, {"users": {long: {}}}, {"users": {f"{long}@example.org": {}}},
+        {"aliases": {long: long}},
+                  {"domains": {"example.org": {"txt": {long: long + "\0"}, "catch_all": long, "spf": {"terms": [f"ip4:{long}"]}, "dkim": {
+                      "selector": long},
                                                "dmarc": {"rua": long, "policy": long}}}},
-                  {"dns": {"server": long, "zone_file": long, "key_name": long, long: 1}}, {"certificates": {"directory": long, "email": long, "method": long}},
-                  {"filter": {"trusted": long, "reject": long}}, {"slow_destinations": {long: {"domains": long}}}, {"refusals": {"postfix": long}},
+                  {"dns": {"server": long, "zone_file": long, "key_name": long, long: 1}}, {"certificates": {"directory": long,
+                      "email": long,
+                      "method": long}},
+                  {"filter": {"trusted": long, "reject": long}}, {"slow_destinations": {long: {"domains": long}}},
+                      {"refusals": {"postfix": long}},
                   {"mta": long}, {"postmaster": long}, {long: 1}):  # fmt: skip
         found = rules(**given)
         assert found and max(map(len, found)) <= 2000, given.keys()
 
 
 # Variables that stand for one that all roles share (checked by the model), and those that a plan is made of.
-SHARED = {"fqdn", "addresses", "domains", "users", "aliases", "postmaster", "filter", "slow_destinations", "refusals", "options", "dns", "publish"}
+SHARED = {"fqdn", "addresses", "domains", "users", "aliases", "postmaster", "filter", "slow_destinations", "refusals", "options", "dns",
+    "publish"}
 PLANNED = {
-    "dns_keys", "opensmtpd_dynamic_names", "opensmtpd_dynamic_names_more", "opensmtpd_static_names", "opensmtpd_srs_key", "opensmtpd_warn_intervals",
+    "dns_keys", "opensmtpd_dynamic_names", "opensmtpd_dynamic_names_more", "opensmtpd_static_names", "opensmtpd_srs_key",
+        "opensmtpd_warn_intervals",
     "postfix_srs_key", "postfix_trusted_networks", "resolver_root_hints", "resolver_trust_anchors", "resolver_forwarders",
     "resolver_ordinary_zones", "rspamd_dnsbls", "rspamd_disabled_modules", "rspamd_signing",
 }  # fmt: skip
@@ -196,26 +220,35 @@ def test_no_variable_holds_a_control_character(name, text):
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("postfix_tls_key", "/etc/ssl/$x.key", "postfix_tls_key '/etc/ssl/$x.key' cannot have '$' in it: Postfix's main.cf could not carry it, since "
+        ("postfix_tls_key", "/etc/ssl/$x.key", "postfix_tls_key '/etc/ssl/$x.key' cannot have '$' in it: Postfix's main.cf could not "
+                                               "carry it, since "
          "white space and commas separate words there, '$' begins the name of a parameter, and braces group (postconf(5))"),
-        ("dovecot_mail_home", "/var/a#b", "dovecot_mail_home '/var/a#b' cannot have '#' in it: Dovecot's settings could not carry it, since '#' begins "
+        ("dovecot_mail_home", "/var/a#b", "dovecot_mail_home '/var/a#b' cannot have '#' in it: Dovecot's settings could not carry it, "
+                                          "since '#' begins "
          "a comment, '$' and '%' a variable, and quotation marks a string"),
         ("dovecot_mail_home", "var/vmail", "dovecot_mail_home 'var/vmail' must be an absolute path"),
-        ("protection_trusted", ["::1%\" }"], "protection_trusted '::1%\" }' is not an IPv4 or IPv6 address or network in CIDR form (RFC 4632 section 3.1)"),
+        ("protection_trusted", ["::1%\" }"], "protection_trusted '::1%\" }' is not an IPv4 or IPv6 address or network in CIDR form (RFC "
+                                             "4632 section 3.1)"),
         ("rspamd_nameservers", ["127.0.0.1;"], "rspamd_nameservers '127.0.0.1;' is not an IPv4 or IPv6 address"),
-        ("certificate_services", ["dovecot; rm -rf /"], "certificate_services 'dovecot; rm -rf /' is not the name of a service (systemd.unit(5), rc.d(8))"),
+        ("certificate_services", ["dovecot; rm -rf /"], "certificate_services 'dovecot; rm -rf /' is not the name of a service "
+                                                        "(systemd.unit(5), rc.d(8))"),
         ("postfix_message_size_limit", "1_000", "postfix_message_size_limit '1_000' must be a whole number from 0 to 9223372036854775807"),
         ("postfix_message_size_limit", True, "postfix_message_size_limit True must be a whole number from 0 to 9223372036854775807"),
         ("rspamd_store_mib", float("inf"), "rspamd_store_mib inf must be a whole number from 1 to 1048576"),
-        ("postfix_hide_submitter", "false", "postfix_hide_submitter 'false' must be true or false, without quotation marks; in an INI inventory True or False"),
-        ("dovecot_mail_user", "vmail\ngroup = root", "dovecot_mail_user 'vmail\\ngroup = root' is not the name of an account: a-z, 0-9, '_' and '-', at most "
+        ("postfix_hide_submitter", "false", "postfix_hide_submitter 'false' must be true or false, without quotation marks; in an INI "
+                                            "inventory True or False"),
+        ("dovecot_mail_user", "vmail\ngroup = root", "dovecot_mail_user 'vmail\\ngroup = root' is not the name of an account: a-z, 0-9, "
+                                                     "'_' and '-', at most "
          "31 of them, and first a letter or '_'"),
-        ("dovecot_junk_headers", {"X Spam": "Yes"}, "dovecot_junk_headers 'X Spam' is not the name of a header field (RFC 5322 section 2.2)"),
+        ("dovecot_junk_headers", {"X Spam": "Yes"}, "dovecot_junk_headers 'X Spam' is not the name of a header field (RFC 5322 section "
+                                                    "2.2)"),
         ("protection_ports", {"25; pass": "mail"}, "protection_ports '25; pass' must be a whole number from 1 to 65535"),
         ("postfix_settings", {"a\nb": "c"}, "postfix_settings 'a\\nb' is not the name of a parameter (postconf(5))"),
-        ("postfix_settings", {"a": "c\nb = d"}, "postfix_settings['a'] 'c\\nb = d' has the control character '\\n', which no file that it is written to "
+        ("postfix_settings", {"a": "c\nb = d"}, "postfix_settings['a'] 'c\\nb = d' has the control character '\\n', which no file that "
+                                                "it is written to "
          "could carry"),
-        ("postfix_settings", {"a": True}, "postfix_settings['a'] True must be a string or a number, such as 'yes' in quotation marks (postconf(5))"),
+        ("postfix_settings", {"a": True}, "postfix_settings['a'] True must be a string or a number, such as 'yes' in quotation marks "
+                                          "(postconf(5))"),
         ("opensmtpd_rspamd", "127.0.0.1:11332 --x", "opensmtpd_rspamd '127.0.0.1:11332 --x' is not of the form HOST:PORT"),
     ],
 )  # fmt: skip
@@ -226,7 +259,8 @@ def test_variables_of_roles_are_refused(name, value, rule):
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("postfix_settings", {"smtpd_client_restrictions": "permit_mynetworks,\n  reject_unknown_client_hostname\n", "default_process_limit": 50}),
+        ("postfix_settings", {"smtpd_client_restrictions": "permit_mynetworks,\n  reject_unknown_client_hostname\n",
+         "default_process_limit": 50}),
         ("postfix_milter", "inet:127.0.0.1:11332, unix:/run/other.sock"),
         ("postfix_delivery", "lmtp:unix:{dovecot}/mta-lmtp"),
         ("postfix_message_size_limit", "52428800"),

@@ -118,7 +118,8 @@ BROKEN = [
     ({"terms": None}, "terms None must be a list of strings"),
     ({"domain": None}, "domain None must be a string, not NoneType"),
     ({"addresses": "198.51.100.25"}, "addresses '198.51.100.25' must be a list of strings"),
-    ({"terms": ["incude:x.org"]}, "terms 'incude:x.org' is neither a mechanism nor a modifier of SPF: did you mean 'include'? (RFC 7208 section 4.6.1)"),
+    ({"terms": ["incude:x.org"]}, "terms 'incude:x.org' is neither a mechanism nor a modifier of SPF: did you mean 'include'? (RFC 7208 "
+                                  "section 4.6.1)"),
     ({"terms": [7]}, "terms 7 must be a string, not int"),
     ({"terms": ["-all"]}, "terms '-all': say how the record ends with the option all"),
     ({"all_term": "+all"}, "all '+all' would let every host send as this domain (RFC 7208 section 5.1)"),
@@ -272,13 +273,19 @@ def test_advice(record, sentences):
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("include=spf.example.net", "terms 'include=spf.example.net' is a modifier that no receiver knows: did you mean 'include:'? (RFC 7208 section 4.6.1)"),
-        ("ip4=198.51.100.7", "terms 'ip4=198.51.100.7' is a modifier that no receiver knows: did you mean 'ip4:'? (RFC 7208 section 4.6.1)"),
+        ("include=spf.example.net", "terms 'include=spf.example.net' is a modifier that no receiver knows: did you mean 'include:'? "
+                                    "(RFC 7208 section 4.6.1)"),
+        ("ip4=198.51.100.7", "terms 'ip4=198.51.100.7' is a modifier that no receiver knows: did you mean 'ip4:'? (RFC 7208 section "
+                             "4.6.1)"),
         ("MX=example.net", "terms 'MX=example.net' is a modifier that no receiver knows: did you mean 'mx:'? (RFC 7208 section 4.6.1)"),
-        ("redirct=example.net", "terms 'redirct=example.net' is a modifier that no receiver knows: did you mean 'redirect='? (RFC 7208 section 6)"),
-        ("inlcude:example.net", "terms 'inlcude:example.net' is neither a mechanism nor a modifier of SPF: did you mean 'include'? (RFC 7208 section 4.6.1)"),
-        ("exi\u017fts:example.net", "terms 'exi\u017fts:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
-        ("\u0131nclude:example.net", "terms '\u0131nclude:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 section 4.6.1)"),
+        ("redirct=example.net", "terms 'redirct=example.net' is a modifier that no receiver knows: did you mean 'redirect='? (RFC 7208 "
+                                "section 6)"),
+        ("inlcude:example.net", "terms 'inlcude:example.net' is neither a mechanism nor a modifier of SPF: did you mean 'include'? (RFC "
+                                "7208 section 4.6.1)"),
+        ("exi\u017fts:example.net", "terms 'exi\u017fts:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 section "
+                                    "4.6.1)"),
+        ("\u0131nclude:example.net", "terms '\u0131nclude:example.net' is neither a mechanism nor a modifier of SPF (RFC 7208 section "
+                                     "4.6.1)"),
         ("ip6:2001:db8::1%eth0", "terms 'ip6:2001:db8::1%eth0' does not hold an IPv6 address (RFC 7208 section 5.6)"),
     ],
 )
@@ -289,7 +296,8 @@ def test_terms_that_no_receiver_reads_as_they_are_meant(text, rule):
 
 
 def test_what_is_published_may_have_modifiers_that_nobody_knows():
-    assert _spf.build(["198.51.100.25"], ["future=x"], existing="v=spf1 include=old.example -all").endswith("include=old.example -all future=x")
+    assert _spf.build(["198.51.100.25"], ["future=x"], existing="v=spf1 include=old.example -all").endswith(
+        "include=old.example -all future=x")
 
 
 @pytest.mark.parametrize("value", ["fe80::1%eth0 +all", 1, True, 3.0, None, "198.51.100.7/255.255.255.0"])
