@@ -22,7 +22,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_wire, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import RRset, inside

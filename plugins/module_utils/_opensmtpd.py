@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 import re
-from warnings import catch_warnings, simplefilter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _limits
 from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS, srs_key

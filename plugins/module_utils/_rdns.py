@@ -43,8 +43,11 @@ _DYNAMIC_WORDS = frozenset(
 _ASSIGNED_WORDS = frozenset(("static", "staticip"))
 #: Below the zones of countries.
 _SECOND_LEVELS = frozenset(
-    "ac co com edu firm gen go gob gov gv id in ind info ltd me mil muni ne net nom or org plc sch school web".split()
-)
+    (
+        "ac", "co", "com", "edu", "firm", "gen", "go", "gob", "gov", "gv", "id", "in", "ind", "info", "ltd", "me", "mil", "muni", "ne",
+        "net", "nom", "or", "org", "plc", "sch", "school", "web",
+    )
+)  # fmt: skip
 # Names that hosters give to every machine until its owner sets another.
 _HOSTER_LABEL = re.compile(r"(?:vps|vmi|kvm|vserver)-?(?:[0-9]{4,}|[0-9a-f]{8})")
 _HOSTER_SUFFIXES = (

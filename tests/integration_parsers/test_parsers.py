@@ -131,7 +131,7 @@ def test_postfix(cases):
 
 
 def test_opensmtpd(cases):
-    for inventory, _model, _tables, answer in cases:
+    for inventory, _common, _tables, answer in cases:
         assert (answer["smtpd"]["status"], "configuration OK" in answer["smtpd"]["said"]) == (0, True), (answer["smtpd"]["said"], inventory)
 
 
@@ -157,11 +157,11 @@ def test_rspamd(cases):
 
 
 def test_fail2ban(cases):
-    for inventory, _model, _tables, answer in cases:
+    for inventory, _common, _tables, answer in cases:
         assert answer["jail"]["ignoreip"] == " ".join(inventory["protection_trusted"]), inventory
         assert answer["jail"]["bantime"] == str(inventory.get("protection_ban_seconds", 3600))
 
 
 def test_unbound(cases):
-    for inventory, _model, _tables, answer in cases:
+    for inventory, _common, _tables, answer in cases:
         assert answer["unbound"]["status"] == 0, (answer["unbound"]["said"], inventory)

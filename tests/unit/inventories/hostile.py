@@ -160,9 +160,7 @@ def changed(draw):
                 "mail_domains": {}, "mail_users": {"password_hash": HASH}, "mail_aliases": ["me@example.org"],
                 "mail_slow_destinations": {"domains": ["slow.example"]},
             }.get(where[0], "x")  # fmt: skip
-        elif isinstance(at, dict):
-            at[last] = value
-        elif isinstance(at, list) and isinstance(last, int) and last < len(at):
+        elif isinstance(at, dict) or (isinstance(at, list) and isinstance(last, int) and last < len(at)):
             at[last] = value
     return found
 
