@@ -118,7 +118,7 @@ def templated(text: str, **more: str) -> str:
     """Template a check as Ansible does."""
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     environment.filters["quote"] = shlex.quote
-    return environment.from_string(text).render(certificate_fqdn="mail.example.org", __certificate_httpd_include=INCLUDE, **more)
+    return environment.from_string(text).render(__certificate_fqdn="mail.example.org", __certificate_httpd_include=INCLUDE, **more)
 
 
 @pytest.fixture

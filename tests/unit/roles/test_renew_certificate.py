@@ -44,7 +44,7 @@ class Host:
         self.top = top
         values = yaml.safe_load((ROLE / "vars/OpenBSD.yml").read_text())
         text = TEMPLATES.get_template("etc/postmaster-mail/renew-certificate.j2").render(
-            ansible_managed="managed", certificate_fqdn="mail.example.org", certificate_chain_path=f"{top}/chain.pem",
+            ansible_managed="managed", __certificate_fqdn="mail.example.org", certificate_chain_path=f"{top}/chain.pem",
             certificate_services=["smtpd", "dovecot"], __certificate_issued=f"{top}/issued.pem", __certificate_root_group="root",
             __certificate_tell=values["__certificate_tell"])
         assert text.count("\nPATH=/") == 1
@@ -165,7 +165,7 @@ class Certbot:
         self.top, self.live = top, top / "live/mail.example.org"
         values = yaml.safe_load((ROLE / "vars/Debian.yml").read_text())
         text = TEMPLATES.get_template("etc/letsencrypt/renewal-hooks/deploy/postmaster-mail.j2").render(
-            ansible_managed="managed", certificate_fqdn="mail.example.org", certificate_key_path=f"{top}/key.pem",
+            ansible_managed="managed", __certificate_fqdn="mail.example.org", certificate_key_path=f"{top}/key.pem",
             certificate_chain_path=f"{top}/chain.pem", certificate_services=["postfix", "dovecot", "smtpd"],
             __certificate_root_group="root", __certificate_tell=values["__certificate_tell"])
         assert text.count("\nlineage=/etc/letsencrypt/live/") == 1
