@@ -704,7 +704,7 @@ def _refusals(problems: _Problems, given: Any) -> dict[str, str]:
 def _host_senders(problems: _Problems, given: Any) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in problems.mapping(given, "mail_host_senders").items():
-        where = f"mail_host_senders[{name!r}]"
+        where = f"mail_host_senders[{shown(name)}]"
         if not isinstance(name, str) or not _ACCOUNT.match(name):
             problems.add(f"{where} names an account of the host: a letter or '_', then at most 31 letters, digits, '.', '_' and '-'")
             continue
@@ -716,9 +716,9 @@ def _host_senders(problems: _Problems, given: Any) -> dict[str, list[str]]:
                 domain = problems.attempt(_names.domain_name, text[1:], where)
                 address = f"@{domain}" if domain else None
             else:
-                address = problems.attempt(_names.address, text, where)
+                address = problems.attempt(_name, text, where)
             if address and "+" in address:
-                problems.add(f"{where} {text!r} has a '+': what follows is a detail (RFC 5233), allowed with the address before it")
+                problems.add(f"{where} {shown(text)} has a '+': what follows is a detail (RFC 5233), allowed with the address before it")
             elif address:
                 addresses.add(address)
         # Mail compares accounts as it does addresses.

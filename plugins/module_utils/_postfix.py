@@ -93,8 +93,13 @@ def login_senders(host_senders: Mapping[str, Iterable[str]], fqdn: str) -> list[
     for account, addresses in sorted(granted.items()):
         own = f"{account}@{fqdn}"
         own_names = [account, own] if host_senders.get(own, [account]) else []
-        lines.append({"pattern": f"^{_quoted(account)}$", "senders": ", ".join(dict.fromkeys([*own_names, *everybody, *addresses]))})
-    return [*lines, {"pattern": "^([a-z_][a-z0-9_.-]*)$", "senders": ", ".join(["$1", f"$1@{fqdn}", *everybody])}]
+        lines.append({"pattern": f"^{_quoted(account)}$", "senders": _result(dict.fromkeys([*own_names, *everybody, *addresses]))})
+    return [*lines, {"pattern": "^([a-z_][a-z0-9_.-]*)$", "senders": ", ".join(["$1", f"$1@{fqdn}", _result(everybody)])}]
+
+
+def _result(addresses: Iterable[str]) -> str:
+    """Return addresses as the right side of a line of regexp_table(5), where a dollar sign begins what was matched."""
+    return ", ".join(addresses).replace("$", "$$")
 
 
 def stamps(day: int) -> list[str]:

@@ -15,8 +15,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._names import ip_address, owner_name
 
 _OWNER = r"(?P<owner>\.|[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?)"
-_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ (?P<algorithm>[0-9]{1,3}) (?P<digest>[0-9]{1,3}) (?P<data>[0-9A-Fa-f ]+)\Z")
-_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 (?P<algorithm>[0-9]{1,3}) (?P<data>[A-Za-z0-9+/= ]+)\Z")
+_DS = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DS [0-9]+ (?P<algorithm>[0-9]{{1,3}}) (?P<digest>[0-9]{{1,3}}) (?P<data>[0-9A-Fa-f ]+)\Z")
+_DNSKEY = re.compile(rf"^{_OWNER}(?: [0-9]+)?(?: IN)? DNSKEY [0-9]+ 3 (?P<algorithm>[0-9]{{1,3}}) (?P<data>[A-Za-z0-9+/= ]+)\Z")
 _BASE64 = re.compile(r"^([A-Za-z0-9+/]{4})*([A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?\Z")
 #: What Unbound validates: algorithms, and digest types with the hexadecimal digits of each (RFC 8624 sections 3.1 and 3.3).
 _ALGORITHMS = {5, 7, 8, 10, 13, 14, 15, 16}

@@ -63,6 +63,9 @@ _SINKS = {
     "mailto": Sink("an account of ACME", re.compile(r"[?#%]"), "its contact is a mailto URI, in which '?', '#' and '%' mean something "
                                                                "else (RFC 8555 section 7.3, RFC 6068 section 2)"),
     "store_conf": Sink("the store's configuration", re.compile(r"[\"'\\\s#]"), "white space and quotation marks separate words"),
+    "shell": Sink(
+        "the shell that smtpd starts", re.compile(r"[;&|<>()`'\"*?#\\$\s]"), "it takes quotation marks and such signs for its own (sh(1))"
+    ),
     "argument": Sink("a program's arguments", re.compile(r"\A-"), "what begins with '-' is an option"),
 }
 
@@ -79,7 +82,7 @@ _REACHES: dict[str, tuple[str, ...]] = {
     "key": ("ucl",),
     "url": ("acme_conf", "argument"),
     # A socket, a host with its port, a transport with its next hop.
-    "endpoint": ("main_cf_word", "smtpd_conf"),
+    "endpoint": ("main_cf_word", "smtpd_conf", "shell"),
     "milter": ("main_cf",),
 }
 
@@ -332,6 +335,7 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "dovecot_quota_grace": _pattern(r"[0-9]{1,15}[BKMGTbkmgt]?", "a size such as 50M"),
     "dovecot_junk_headers": _headers,
     "dovecot_learn_socket": path,
+    "dovecot_submission": _host_port,
     "dovecot_max_sessions": _whole(1, 1000000),
     "dovecot_max_sessions_per_user": _whole(1, 1000000),
     "identity_nameservers": _each(lambda value, option: str(_names.ip_address(value, option))),

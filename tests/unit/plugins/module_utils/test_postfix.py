@@ -223,3 +223,10 @@ def test_trusted_networks_refused(network, rule):
     with pytest.raises(MailError) as error:
         _postfix.trusted([network])
     assert str(error.value) == f"postfix_trusted_networks {rule}"
+
+
+def test_a_dollar_sign_in_a_sender_is_one():
+    """The line is of a regexp_table(5), where $1 is what the pattern has captured."""
+    lines = plan(host_senders={"www-data": ["$1@example.org"]})["login_senders"]
+    assert [line["senders"] for line in lines if line["pattern"] == "^www-data$"][0].endswith("$$1@example.org")
+    assert lines[-1]["senders"].startswith("$1, $1@mail.example.org")
