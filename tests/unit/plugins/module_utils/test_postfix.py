@@ -228,5 +228,5 @@ def test_trusted_networks_refused(network, rule):
 def test_a_dollar_sign_in_a_sender_is_one():
     """The line is of a regexp_table(5), where $1 is what the pattern has captured."""
     lines = plan(host_senders={"www-data": ["$1@example.org"]})["login_senders"]
-    assert [line["senders"] for line in lines if line["pattern"] == "^www-data$"][0].endswith("$$1@example.org")
+    assert next(line["senders"] for line in lines if line["pattern"] == "^www-data$").endswith("$$1@example.org")
     assert lines[-1]["senders"].startswith("$1, $1@mail.example.org")

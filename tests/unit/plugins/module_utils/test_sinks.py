@@ -168,8 +168,10 @@ def test_a_value_of_100_kilobytes_is_not_repeated():
 
 
 # Variables that stand for one that all roles share (checked by the model), and those that a plan is made of.
-SHARED = {"fqdn", "addresses", "domains", "users", "aliases", "postmaster", "filter", "slow_destinations", "refusals", "host_senders", "options",
-          "dns", "publish"}
+SHARED = {
+    "fqdn", "addresses", "domains", "users", "aliases", "postmaster", "filter", "slow_destinations", "refusals", "host_senders", "options",
+    "dns", "publish",
+}  # fmt: skip
 PLANNED = {
     "dns_keys", "opensmtpd_dynamic_names", "opensmtpd_dynamic_names_more", "opensmtpd_static_names", "opensmtpd_srs_key",
         "opensmtpd_warn_intervals",
