@@ -87,7 +87,7 @@ _REACHES: dict[str, tuple[str, ...]] = {
 }
 
 #: The part of an endpoint or path that a role replaces with a directory of the system's.
-_PLACEHOLDER = "{dovecot}"
+_PLACEHOLDER = re.compile(r"\{(?:dovecot|rspamd)\}")
 
 
 def one_line(value: Any, option: str) -> str:
@@ -116,7 +116,7 @@ def carried(kind: str, value: Any, option: str) -> str:
     text = one_line(value, option)
     for name in _REACHES[kind]:
         sink = _SINKS[name]
-        found = sink.cannot.search(text.replace(_PLACEHOLDER, ""))
+        found = sink.cannot.search(_PLACEHOLDER.sub("", text))
         if found:
             raise MailError(f"{option} {shown(text)} cannot have {found[0]!r} {_where(found)}: {sink.name} could not carry it, since "
                             f"{sink.why}")
@@ -134,7 +134,7 @@ def path(value: Any, option: str, kind: str = "path") -> str:
     :raises MailError: another text, or one that a file could not carry
     """
     text = one_line(value, option)
-    if not text.startswith(("/", _PLACEHOLDER)):
+    if not text.startswith("/") and not _PLACEHOLDER.match(text):
         raise MailError(f"{option} {shown(text)} must be an absolute path")
     return carried(kind, text, option)
 
@@ -341,7 +341,7 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "identity_nameservers": _each(lambda value, option: str(_names.ip_address(value, option))),
     "opensmtpd_tls_key": path,
     "opensmtpd_tls_chain": path,
-    "opensmtpd_rspamd": _optional(_host_port),
+    "opensmtpd_rspamd": _optional(_endpoint),
     "opensmtpd_mirror": _optional(_mirror),
     "opensmtpd_delivery": _endpoint,
     "opensmtpd_mail_user": account,
@@ -368,6 +368,7 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "rspamd_controller_password_hash": _optional(_pattern(r"\$[0-9]\$[a-z0-9]{1,64}\$[a-z0-9]{1,256}",
         "a hash as `rspamadm pw` prints it")),
     "rspamd_learn_group": account,
+    "rspamd_mta_group": _optional(account),
     "rspamd_learn_gid": _whole(1, 2**31 - 1),
     "rspamd_bayes_min_learns": _whole(0, 1000000),
     "rspamd_bayes_expire_days": _whole(1, 36500),

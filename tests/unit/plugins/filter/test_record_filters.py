@@ -173,9 +173,6 @@ def test_a_selector_that_is_another_keys(in_use, served, reused):
     ] * reused
 
 
-HOSTILE = [None, 1, True, "x", "\n", [], {}, [1], [None], [{}], {1: 2}, {"a": None}, {"users": 1, "aliases": 2, "domains": 3, "postmaster": 4},
-
-
 HOSTILE = [None, 1, True, "x", "\n", [], {}, [1], [None], [{}], {1: 2}, {"a": None}, {"users": 1, "aliases": 2, "domains": 3,
     "postmaster": 4},
            {"model": 1, "delivery": 2}, float("inf"), float("nan"), b"x", "x" * 100_000]  # fmt: skip

@@ -251,7 +251,7 @@ def test_no_variable_holds_a_control_character(name, text):
          "could carry"),
         ("postfix_settings", {"a": True}, "postfix_settings['a'] True must be a string or a number, such as 'yes' in quotation marks "
                                           "(postconf(5))"),
-        ("opensmtpd_rspamd", "127.0.0.1:11332 --x", "opensmtpd_rspamd '127.0.0.1:11332 --x' is not of the form HOST:PORT"),
+        ("dovecot_submission", "127.0.0.1:25 --x", "dovecot_submission '127.0.0.1:25 --x' is not of the form HOST:PORT"),
     ],
 )  # fmt: skip
 def test_variables_of_roles_are_refused(name, value, rule):
