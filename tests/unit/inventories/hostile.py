@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import copy
+import datetime
 import functools
 import importlib
 import re
@@ -270,6 +271,7 @@ def _environment(role):
     )  # fmt: skip
     made.context_class = _Context
     made.compiled = {}
+    made.globals["now"] = lambda utc=False: datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
     made.filters = {**_FILTERS, **made.filters}
     for name in ("map", "select", "reject", "selectattr", "rejectattr", "unique"):  # Ansible has lists in their place
         made.filters[name] = _listed(made.filters[name])
@@ -333,7 +335,7 @@ class Variables:
 #: Role → its files, for Debian; those of the last two for OpenBSD.
 FILES = {
     "postfix": ["etc/postfix/main.cf", "etc/postfix/master.cf", *(f"etc/postfix/tables/{name}" for name in (
-        "aliases", "senders", "system", "mailboxes", "transport", "srs_kept", "srs_forward", "srs_senders", "srs_recipients"))],
+        "aliases", "senders", "system", "mailboxes", "transport"))],
     "opensmtpd": ["etc/smtpd.conf", *(f"etc/smtpd/tables/{name}" for name in ("aliases", "credentials", "domains", "logins", "recipients",
         "refused"))],
     "dovecot": ["etc/dovecot/dovecot.conf", "etc/dovecot/users", "etc/dovecot/aliases", "etc/dovecot/sieve/junk.sieve"],
