@@ -87,6 +87,27 @@ def only_certificates(text: bytes, where: str) -> bytes:
     return b"".join(certificate.public_bytes(serialization.Encoding.PEM) for certificate in found)
 
 
+def gap(text: bytes, where: str) -> str:
+    """Return what clients would miss in a chain, in words; empty if it is whole up to what they have themselves.
+
+    A server sends each certificate's issuer behind it, without the root (RFC 8446 section 4.4.2). Whether a single certificate was issued
+    by a root is not known here.
+    """
+    found = [load_leaf(match.group(), where) for match in _CERTIFICATE.finditer(text)]
+    for number, (certificate, following) in enumerate(zip(found, found[1:]), 2):
+        if certificate.issuer != following.subject:
+            return (
+                f"{where}: certificate {number} is that of {following.subject.rfc4514_string()!r}, and the one before it was issued by "
+                f"{certificate.issuer.rfc4514_string()!r} (RFC 8446 section 4.4.2)"
+            )
+    if len(found) == 1 and found[0].issuer != found[0].subject:
+        return (
+            f"{where} has no intermediate certificate: the one in it was issued by {found[0].issuer.rfc4514_string()!r}, and unless that "
+            "is a root which everybody has, other servers and mail programs do not trust it; append the certificates that came with it"
+        )
+    return ""
+
+
 def names(certificate: Any) -> list[str]:
     """Return the DNS names of a certificate (RFC 5280 section 4.2.1.6), lower case."""
     try:

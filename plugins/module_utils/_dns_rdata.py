@@ -78,11 +78,6 @@ class Rdata:
         return _TO_TEXT[self.type](self.wire)
 
 
-def shortened(text: str, most: int = 80) -> str:
-    """Return a text as an error shows it."""
-    return text if len(text) <= most else text[: most - 3] + "..."
-
-
 def quote(string: bytes) -> str:
     """Return one character-string in quotes, with ``"``, ``\\`` and everything that is not printable ASCII escaped."""
     out = []

@@ -20,7 +20,7 @@ from typing import Any
 from ansible_collections.postmaster.mail.plugins.module_utils import _dns_rdata as rdata
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import MAX_TTL, Change, RRset, inside
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_rdata import Rdata
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 
 _CLASSES = {"IN", "CH", "HS", "CS"}
 _TTL = re.compile(r"([0-9]+[wdhmsWDHMS])+|[0-9]+")
@@ -231,11 +231,11 @@ def ttl_seconds(text: str) -> int:
     :raises MailError: it is no time, or one that no record holds (RFC 2181 section 8)
     """
     if not _TTL.fullmatch(text):
-        raise MailError(f"{rdata.shortened(text)!r} is not a time")
+        raise MailError(f"{shown(text)} is not a time")
     pairs = re.findall(r"([0-9]+)([wdhms]?)", text.lower())
     seconds = sum(_number(number, MAX_TTL, "TTL") * _UNITS.get(unit, 1) for number, unit in pairs)
     if seconds > MAX_TTL:
-        raise MailError(f"TTL {rdata.shortened(text)!r} is more than {MAX_TTL} seconds (RFC 2181 section 8)")
+        raise MailError(f"TTL {shown(text)} is more than {MAX_TTL} seconds (RFC 2181 section 8)")
     return seconds
 
 
@@ -400,7 +400,7 @@ def _is_class(word: str) -> bool:
 def _number(text: str, top: int, what: str) -> int:
     """Return a decimal number as a zone file has it, which may begin with zeros."""
     if not re.fullmatch(r"[0-9]+", text) or len(text.lstrip("0")) > 10 or int(text) > top:
-        raise MailError(f"{what} {rdata.shortened(text)!r} is not a number from 0 to {top}")
+        raise MailError(f"{what} {shown(text)} is not a number from 0 to {top}")
     return int(text)
 
 
@@ -444,7 +444,7 @@ def _ipv4(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
 def _ipv6(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
     (text,) = raws
     if "%" in text:  # Python would take a zone identifier, with anything behind it
-        raise MailError(f"address {rdata.shortened(text)!r} has a zone identifier")
+        raise MailError(f"address {shown(text)} has a zone identifier")
     return ipaddress.IPv6Address(text).packed
 
 
@@ -455,7 +455,7 @@ def _tlsa(_tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
 def _caa(tokens: Sequence[Token], raws: Sequence[str], _origin: str) -> bytes:
     flags, tag, _text = raws
     if not re.fullmatch(r"[A-Za-z0-9]{1,255}", tag):
-        raise MailError(f"tag {rdata.shortened(tag)!r} must be letters and digits (RFC 8659 section 4.1)")
+        raise MailError(f"tag {shown(tag)} must be letters and digits (RFC 8659 section 4.1)")
     return bytes((_number(flags, 255, "flags"), len(tag))) + tag.encode("ascii") + _octets(tokens[2])
 
 
@@ -716,7 +716,7 @@ def confirm(zone: str, printed: str, printed_before: str | None, changes: Sequen
     wrong = _unmeant(before, after, [change for change in changes if change.changed])
     if wrong:
         lines = "; ".join(sorted(f"{entry.ttl} {entry.type} {_shown(entry)}" for entry in after.of(*wrong))) or "nothing"
-        raise MailError(f"as {program} reads the new file, {wrong[1]} at {wrong[0]} is not what was meant: {rdata.shortened(lines, 200)}")
+        raise MailError(f"as {program} reads the new file, {wrong[1]} at {wrong[0]} is not what was meant: {lines[:200]}")
 
 
 def _shown(entry: Entry) -> str:

@@ -262,9 +262,12 @@ def main():
             raise MailError(f"key and chain {params['chain']!r} must be two files: everybody may read the chain")
         before = read(params["chain"])
         key, chain = plan(params, wanted)
+        missing = _certificate.gap(chain, "source_chain") if params["source_key"] else ""
         result = _certificate.facts(_certificate.load_leaf(chain, "chain"), wanted)
     except MailError as exc:
         module.fail_json(msg=str(exc))
+    if missing:
+        module.warn(missing)
     if params["lineage"]:
         result["lineage"] = lineage(params, chain)
     if before and _secret_text.has_private_key(before) and os.stat(params["chain"]).st_mode & 0o004:

@@ -49,6 +49,18 @@ def test_it_writes_and_reads_as_postsrsd_does(sender, rewritten):
     assert at().reverse(rewritten.lower()).lower() == sender.lower()
 
 
+@pytest.mark.parametrize(
+    ("sender", "rewritten"),
+    [
+        ("Jos\xc3\x89@x.test", "SRS0=Nv+SbgoG=JS=x.test=Jos\xc3\x89"),  # octets of UTF-8
+        ("M\xdcller@x.test", "SRS0=y4N2Fhpr=JS=x.test=M\xdcller"),
+    ],
+)
+def test_letters_outside_of_ascii_keep_their_case_as_in_postsrsd(sender, rewritten):
+    assert at().forward(sender) == f"{rewritten}@{DOMAIN}"
+    assert at().reverse(f"{rewritten}@{DOMAIN}") == sender
+
+
 def test_of_what_was_rewritten_twice_the_first_is_told():
     assert at().forward("SRS1=zzzz=one.test==abcd=TT=far.test=who@second.test") == f"SRS1=pQwUbWXo=one.test==abcd=TT=far.test=who@{DOMAIN}"
     assert at().reverse(f"SRS1=pQwUbWXo=one.test==abcd=TT=far.test=who@{DOMAIN}") == "SRS0=abcd=TT=far.test=who@one.test"

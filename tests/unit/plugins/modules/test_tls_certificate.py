@@ -223,6 +223,23 @@ def test_a_link_of_a_service_gives_nothing_away(module, options, own, tmp_path):
     assert not any(pathlib.Path(options[name]).is_symlink() for name in ("key", "chain"))
 
 
+@pytest.mark.parametrize("given", ["own.leaf", "own.pem", "wrong"])
+def test_a_chain_with_a_gap_is_taken_with_a_warning(module, options, own, authority, tmp_path, given):
+    leaf = (authority / "own.leaf").read_text()
+    stranger = tmp_path / "stranger.pem"
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=Theirs", "-keyout", "/dev/null", "-out", stranger)
+    chain = leaf + stranger.read_text() if given == "wrong" else str(authority / given)
+    expected = {
+        "own.pem": [],
+        "own.leaf": ["source_chain has no intermediate certificate: the one in it was issued by 'CN=Ours', and unless that is a root which "
+                     "everybody has, other servers and mail programs do not trust it; append the certificates that came with it"],
+        "wrong": ["source_chain: certificate 2 is that of 'CN=Theirs', and the one before it was issued by 'CN=Ours' "
+                  "(RFC 8446 section 4.4.2)"],
+    }[given]
+    result = module({**options, **own, "source_chain": chain})
+    assert (result["changed"], result.get("warnings", [])) == (True, expected)
+
+
 def test_several_private_keys(module, options, own, broken, tmp_path):
     source = tmp_path / "keys"
     source.write_bytes(b"".join(pathlib.Path(one["source_key"]).read_bytes() for one in (own, broken["other"])))

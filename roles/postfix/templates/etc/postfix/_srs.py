@@ -38,7 +38,8 @@ class Srs:
         self._secret, self._domain, self._shortest, self._clock = secret, domain, shortest, clock
 
     def _hash(self, *parts: str) -> str:
-        digest = hmac.new(self._secret, "".join(parts).lower().encode("latin-1", "replace"), "sha1").digest()
+        # Of octets, as libsrs2 does: letters outside of ASCII keep their case.
+        digest = hmac.new(self._secret, "".join(parts).encode("latin-1", "replace").lower(), "sha1").digest()
         return base64.b64encode(digest).decode("ascii")[:HASH_LENGTH]
 
     def _genuine(self, given: str, *parts: str) -> bool:
