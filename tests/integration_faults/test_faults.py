@@ -120,7 +120,7 @@ def _full(what: str, path: str, leave: int = 0, moments: bool = False) -> Fault:
 _MTA = {
     "postfix": [
         *map(_killed, ("master", "qmgr", "smtpd", "cleanup", "smtp", "lmtp", "trivial-rewrite", "tlsmgr", "anvil")),
-        _killed("postsrsd"),
+        _killed("/etc/postfix/srs", full=True),
         _frozen("master", "qmgr", "smtpd", "cleanup"),
     ],
     "opensmtpd": [
@@ -185,7 +185,7 @@ def small_disks(mta: str) -> None:
 
 def ready(mta: str) -> None:
     """Wait until every service runs, as after a start."""
-    units = ["unbound", f"{STORE}@rspamd", "rspamd", "dovecot", mta, *(["postsrsd"] if mta == "postfix" else [])]
+    units = ["unbound", f"{STORE}@rspamd", "rspamd", "dovecot", mta]
     # The temporary files' file system is new at each start.
     on_host(f"mount -o remount,size={SMALL_DISK} /tmp && systemctl reset-failed && systemctl start {' '.join(units)}")
 
