@@ -1452,7 +1452,7 @@ def agent_killed(lab: Lab) -> str:
     user, token = lab.account()[0], secrets.token_hex(8)
     lab.run(_DOVECOT.format(signal="STOP"))
     try:
-        lab.run(f"printf 'Subject: killed\nMessage-ID: <{token}@host.test>\n\nx\n' | sendmail -f {shlex.quote(user)} {shlex.quote(user)}")
+        lab.run(f"printf 'Subject: killed\nMessage-ID: <{token}@host.test>\n\nx\n' | sendmail {shlex.quote(user)}")
         # It waits for Dovecot's greeting.
         lab.run(f"for try in $(seq 100); do if pkill -9 {lab.mta.agent}; then exit 0; fi; sleep 0.2; done; exit 1")
     finally:

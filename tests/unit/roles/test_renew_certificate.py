@@ -17,7 +17,8 @@ import yaml
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/certificate"
 TEMPLATES = jinja2.Environment(
-    undefined=jinja2.StrictUndefined, keep_trailing_newline=True, trim_blocks=True, loader=jinja2.FileSystemLoader(ROLE / "templates")
+    # As Ansible has them: of what is included, the last newline is lost.
+    undefined=jinja2.StrictUndefined, keep_trailing_newline=False, trim_blocks=True, loader=jinja2.FileSystemLoader(ROLE / "templates")
 )
 TEMPLATES.filters["quote"] = shlex.quote
 # $1 is what it puts in place of the certificate, if anything, and $2 how it ends.
