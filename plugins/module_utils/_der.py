@@ -15,6 +15,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 INTEGER, BIT_STRING, OID, SEQUENCE, VERSION = 0x02, 0x03, 0x06, 0x30, 0xA0
 OID_RSA = bytes.fromhex("2a864886f70d010101")  # 1.2.840.113549.1.1.1, RFC 8017
+OID_RSA_PSS = bytes.fromhex("2a864886f70d01010a")  # 1.2.840.113549.1.1.10, RFC 4055
 OID_ED25519 = bytes.fromhex("2b6570")  # 1.3.101.112, RFC 8410
 
 _PEM = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----\s*(.*?)-----END \1-----", re.DOTALL)
@@ -72,7 +73,18 @@ def public_key_facts(spki: bytes, what: str) -> tuple[str, int, bytes]:
         return "rsa", rsa_bits(key, what), key
     if algorithm and algorithm[0].tag == OID and algorithm[0].content == OID_ED25519 and len(key) == 32:
         return "ed25519", 256, key
+    if algorithm and algorithm[0].tag == OID and algorithm[0].content == OID_RSA_PSS:
+        raise MailError(f"{what} is an RSA-PSS key, which is for no other signatures than RSASSA-PSS (RFC 4055 section 1.2)")
     raise MailError(f"{what} is neither an RSA nor an Ed25519 public key")
+
+
+def private_key_algorithm(pkcs8: bytes, what: str) -> bytes:
+    """Return the object identifier of the algorithm that a PrivateKeyInfo says its key is for (RFC 5208 section 5)."""
+    members = inside(pkcs8, what)
+    algorithm = nodes(members[1].content, what) if len(members) > 2 and members[1].tag == SEQUENCE else []
+    if not algorithm or algorithm[0].tag != OID:
+        raise MailError(f"{what} is not a PrivateKeyInfo (RFC 5208 section 5)")
+    return algorithm[0].content
 
 
 def rsa_bits(key: bytes, what: str) -> int:

@@ -213,6 +213,13 @@ class KeyFacts(NamedTuple):
     format: str  # pkcs8, pkcs1, seed; spki of a public key alone
 
 
+class Signer(NamedTuple):
+    """The key that an earlier signer's configuration signs for a domain with."""
+
+    selector: str
+    keyfile: str
+
+
 def check_wanted(algorithm: str, bits: int | None, form: str | None) -> str | None:
     """Check what a new key shall be; return a warning or None.
 

@@ -24,10 +24,10 @@ import re
 import stat
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Callable, NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkimproxy, _names, _safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils import _der, _dkim, _names, _safe_files
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 try:
@@ -40,6 +40,7 @@ except ImportError:
     CRYPTOGRAPHY_ERROR = traceback.format_exc()
 
 FILE_OCTETS = 65536  # far above the largest key, far below what would hurt to read
+EXPONENT_MOST = 2**31 - 1  # Go's crypto/rsa reads no larger one, BoringSSL at most 33 bits
 LOCK_SECONDS = 600  # a run that makes the keys of hundreds of domains holds the lock for minutes
 
 _BLOCK = re.compile(rb"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
@@ -130,7 +131,8 @@ def parse(data: bytes, path: str) -> PrivateKey:
     if not blocks:
         return _parse_seed(data, path)
     if len(blocks) > 1:
-        raise MailError(f"path {path!r} holds {len(blocks)} PEM blocks; a key file for DKIM holds one private key")
+        labels = ", ".join(label.decode("ascii") for label, _body in blocks)
+        raise MailError(f"path {path!r} holds {len(blocks)} PEM blocks ({labels}); a key file for DKIM holds one private key")
     label, body = blocks[0][0].decode("ascii"), blocks[0][1]
     if label == "ENCRYPTED PRIVATE KEY" or b"ENCRYPTED" in body:
         raise MailError(f"path {path!r} holds an encrypted private key; signers need it without a passphrase")
@@ -145,7 +147,28 @@ def parse(data: bytes, path: str) -> PrivateKey:
         raise MailError(f"path {path!r} holds a damaged private key") from None
     if not isinstance(key, (rsa.RSAPrivateKey, ed25519.Ed25519PrivateKey)):
         raise MailError(f"path {path!r} holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)")
+    if isinstance(key, rsa.RSAPrivateKey):
+        _check_rsa(key, label, data, path)
     return PrivateKey(key, data, "pkcs1" if label == "RSA PRIVATE KEY" else "pkcs8")
+
+
+def _check_rsa(key: Any, label: str, data: bytes, path: str) -> None:
+    """Check what the library does not say of an RSA key.
+
+    :raises MailError: signatures of DKIM cannot be made with it, or many verifiers cannot check them
+    """
+    # The library takes a key for PSS as any RSA key; the signers' OpenSSL makes no other signatures with it.
+    if label == "PRIVATE KEY" and _der.private_key_algorithm(_der.pem(data.decode("latin-1"), f"path {path!r}")[1], f"path {path!r}") != _der.OID_RSA:
+        raise MailError(
+            f"path {path!r} holds an RSA-PSS key, which is for no other signatures than RSASSA-PSS (RFC 4055 section 1.2); DKIM's are "
+            "RSASSA-PKCS1-v1_5 (RFC 6376 section 3.3.2)"
+        )
+    exponent = key.public_key().public_numbers().e
+    if exponent > EXPONENT_MOST:
+        raise MailError(
+            f"path {path!r} holds an RSA key with a public exponent of {exponent.bit_length()} bits; many verifiers read at most 31, and "
+            "65537 is usual (RFC 8017 section 3.1)"
+        )
 
 
 def _parse_seed(data: bytes, path: str) -> PrivateKey:
@@ -201,7 +224,8 @@ def read_public(path: str) -> _dkim.KeyFacts | None:
     block = _BLOCK.fullmatch(data.strip())
     key = None
     if block and block[1] == b"PUBLIC KEY":
-        with contextlib.suppress(ValueError, UnsupportedAlgorithm):
+        with contextlib.suppress(ValueError, UnsupportedAlgorithm, MailError):
+            _der.public_key_facts(_der.pem(data.decode("latin-1"), "public_path")[1], "public_path")
             key = serialization.load_pem_public_key(data)
     if not isinstance(key, (rsa.RSAPublicKey, ed25519.Ed25519PublicKey)):
         raise MailError(f"public_path {path!r} holds something else than one RSA or Ed25519 public key in PEM form; it is left as it is")
@@ -468,28 +492,74 @@ class Attributes:
             raise MailError(f"mode {mode!r} would open a private key to everyone on this host")
 
 
-def _pattern(directory: str, template: str, domain: str, selector: str | None, option: str) -> tuple[str, re.Pattern[str]]:
-    """Return a glob and a regular expression for a template with {domain} and {selector}, below a directory.
+class Place(NamedTuple):
+    """Where an earlier set-up may have keys."""
 
-    The selector of a file that is found by its name is one label: with several, the file of another domain could be meant.
+    path: str  # may hold {domain}; without it, one key is that of every domain
+    selector: str | None  # None: the path holds {selector}
+    domains: tuple[str, ...] | None  # None: whichever are asked for
+
+    def serves(self, domain: str) -> bool:
+        return self.domains is None or domain in self.domains
+
+
+def places(given: list[Any], option: str = "adopt") -> list[Place]:
+    """Return where to look for keys of an earlier set-up.
+
+    :param given: paths with C({selector}) and C({domain}), or dictionaries of C(path), C(selector) and C(domains)
+    :raises MailError: one that does not say which key is whose
     """
-    pieces = re.split(r"(\{[a-z]*\})", template)
-    shell, regex, seen = glob.escape(directory), re.escape(directory), False
-    for piece in pieces:
-        if piece == "{domain}":
-            shell += glob.escape(domain)
-            regex += re.escape(domain)
-        elif piece == "{selector}":
-            shell += glob.escape(selector) if selector else "*"
-            regex += re.escape(selector) if selector else ("(?P=selector)" if seen else "(?P<selector>[A-Za-z0-9-]+)")
-            seen = True
-        elif piece.startswith("{"):
+    found = []
+    for entry in given:
+        settings = {"path": entry} if isinstance(entry, str) else entry
+        if not isinstance(settings, Mapping) or not isinstance(settings.get("path"), str):
+            raise MailError(f"{option} {entry!r} must be a path, or a dictionary with path and selector")
+        path, selector, domains = settings["path"], settings.get("selector"), settings.get("domains")
+        unknown = sorted(set(settings) - {"path", "selector", "domains"}, key=str)
+        if unknown:
+            raise MailError(f"{option} {path!r}: unknown {unknown[0]!r}; known are path, selector, domains")
+        if not os.path.isabs(path):
+            raise MailError(f"{option} {path!r} must be an absolute path")
+        _check_placeholders(path, option)
+        if selector is not None:
+            selector = _names.selector(selector, f"{option} {path!r}: selector")
+            path = path.replace("{selector}", selector)
+        elif "{selector}" not in path:
+            raise MailError(f"{option} {path!r} does not say the selector: write {{selector}} where it stands, or {{path: {path}, selector: NAME}}")
+        if domains is not None:
+            if not isinstance(domains, list):
+                raise MailError(f"{option} {path!r}: domains {domains!r} must be a list")
+            domains = tuple(_names.domain_name(domain, f"{option} {path!r}: domains") for domain in domains)
+        elif isinstance(entry, str) and "{domain}" not in path:
+            raise MailError(
+                f"{option} {path!r} does not say whose key it is: write {{domain}} where it stands, or for one key of all domains "
+                f"{{path: {path}, selector: NAME}}"
+            )
+        found.append(Place(path, selector, domains))
+    return found
+
+
+def _check_placeholders(template: str, option: str) -> None:
+    for piece in re.findall(r"\{[a-z]*\}", template):
+        if piece not in ("{domain}", "{selector}"):
             raise MailError(f"{option} {template!r} has {piece!r}; known are {{domain}} and {{selector}}")
+
+
+def _pattern(directory: str, template: str, domain: str) -> tuple[str, re.Pattern[str]]:
+    """Return a glob and a regular expression for a template with {domain} and {selector}, below a directory. Case does not count."""
+    shell, regex, seen = glob.escape(directory), re.escape(directory), False
+    for piece in re.split(r"(\{domain\}|\{selector\})", template):
+        if piece == "{domain}":
+            # Only a domain in another case than ours makes glob list the directory above.
+            shell += "".join(f"[{letter}{letter.upper()}]" if letter.isalpha() else letter for letter in domain)
+            regex += f"(?i:{re.escape(domain)})"
+        elif piece == "{selector}":
+            shell += "*"
+            regex += "(?P=selector)" if seen else "(?P<selector>[^/]+)"
+            seen = True
         else:
             shell += glob.escape(piece)
             regex += re.escape(piece)
-    if "{domain}" not in pieces or "{selector}" not in pieces:
-        raise MailError(f"{option} {template!r} must hold {{domain}} and {{selector}}")
     return shell, re.compile(rf"^{regex}\Z")
 
 
@@ -501,18 +571,59 @@ class Candidate(NamedTuple):
     path: str
 
 
-def candidates(directory: str, template: str, domain: str, selector: str | None, option: str) -> list[Candidate]:
-    """Return the key files of a domain, the newest (by modification time, then by selector) first."""
-    shell, regex = _pattern(directory, template, domain, selector, option)
-    found = []
+class Found(NamedTuple):
+    """The key files of a domain in one place."""
+
+    keys: list[Candidate]  # the newest (by modification time, then by selector) first
+    others: dict[str, str]  # path of a file that is none of these to the reason why
+
+
+def _reason(selector: str, wanted: str | None, said: bool = False) -> str | None:
+    """Return why a file with this selector is not the key of its domain, None if it is.
+
+    :param said: the selector is that of a configuration, not of the file's name
+    """
+    if wanted is not None:
+        return None if selector.lower() == wanted else f"the selector that is asked for is {wanted!r}"
+    if said:
+        return None
+    if "." in selector:
+        return f"its selector {selector!r} would have several labels, or it is the key of another domain: name the selector in dkim.selector"
+    try:
+        _names.selector(selector)
+    except MailError as exc:
+        return str(exc)
+    return None
+
+
+def candidates(directory: str, place_: Place, domain: str, wanted: str | None, domains: Iterable[str] = ()) -> Found:
+    """Return the key files of a domain in one place.
+
+    The selector of a file that is found by its name is one label: with several, the file of another domain could be meant.
+
+    :param wanted: the selector that is asked for
+    :param domains: those whose files are not taken for this one's
+    """
+    shell, regex = _pattern(directory, place_.path, domain)
+    keys, others = [], {}
     for path in glob.glob(shell):
         match = regex.match(path)
-        if not match or not os.path.isfile(path):
+        if not match or os.path.isdir(path):
             continue
-        name = selector or match.group("selector")
-        with contextlib.suppress(MailError):
-            found.append(Candidate(os.stat(path).st_mtime_ns, _names.selector(name), path))
-    return sorted(found, reverse=True)
+        selector = place_.selector or match["selector"]
+        reason = _reason(selector, wanted, place_.selector is not None)
+        if reason is None and not os.path.isfile(path):
+            reason = "it is a link to a file that does not exist" if os.path.islink(path) else "it is not a regular file"
+        if reason is None:
+            keys.append(Candidate(os.stat(path).st_mtime_ns, selector.lower(), path))
+        elif not ("." in selector and place_.selector is None and any(_is_of(directory, place_, path, other) for other in domains if other != domain)):
+            others[path] = reason
+    return Found(sorted(keys, reverse=True), others)
+
+
+def _is_of(directory: str, place_: Place, path: str, domain: str) -> bool:
+    match = _pattern(directory, place_.path, domain)[1].match(path)
+    return bool(match) and _reason(match["selector"], None) is None
 
 
 class Member(NamedTuple):
@@ -523,7 +634,8 @@ class Member(NamedTuple):
     selectors: list[str]
     step: Step
     others: list[tuple[str, PrivateKey]]  # further keys of the domain, by their selectors, the newest first
-    moved: Sequence[Step] = ()  # copies of those of them that are still where an earlier release had them
+    moved: Sequence[Step]  # copies of those of them that are still where an earlier release had them
+    passed_over: dict[str, str]  # path of what looks like a key of the domain, and is not used, to the reason
 
 
 def key_path(directory: str, file_pattern: str, domain: str, selector: str) -> str:
@@ -554,61 +666,109 @@ def named(member: Member, directory: str, file_pattern: str, default_selector: s
     return member._replace(selector=selector, selectors=[selector], step=step)
 
 
+def _elsewhere(
+    domain: str, wanted: str | None, domains: Iterable[str], adopt: list[Place], signers: Mapping[str, _dkim.Signer], before: list[Candidate]
+) -> Found:
+    """Return the keys of a domain that an earlier set-up has, in all places, the one to adopt first.
+
+    :param before: those where an earlier release had its keys: there are those in use
+    """
+    keys = [found for found in before if wanted in (None, found.selector)]
+    others: dict[str, str] = {}
+    for place_ in adopt:
+        if place_.serves(domain):
+            found = candidates("", place_, domain, wanted, domains)
+            keys += found.keys
+            others.update(found.others)
+    signer = signers.get(domain)
+    if signer:
+        reason = _reason(signer.selector, wanted, True)
+        if reason is None and not os.path.isfile(signer.keyfile):
+            reason = "the configuration of the signer before names it, and there is no such file"
+        if reason is None:
+            keys.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
+        else:
+            others[signer.keyfile] = reason
+    keys.sort(key=lambda found: (found in before, found), reverse=True)
+    for key in keys[1:]:
+        if key.path != keys[0].path and key not in before:
+            others[key.path] = f"{keys[0].path} is used"
+    return Found(keys, others)
+
+
 def plan_keyring(
     directory: str,
     file_pattern: str,
     domains: Mapping[str, Mapping[str, Any]],
     default_selector: str,
-    adopt: list[str],
-    dkimproxy: Mapping[str, _dkimproxy.Signer] | None = None,
+    adopt: list[Place],
+    signers: Mapping[str, _dkim.Signer] | None = None,
     former: Sequence[str] = (),
 ) -> list[Member]:
     """Decide about all domains of a keyring, in order of name. Changes nothing.
 
     :param domains: canonical domain to ``selector`` (or None), ``algorithm``, ``bits``
     :param default_selector: how the selector of a new key begins; see :func:`_dkim.selector`
-    :param dkimproxy: canonical domain to the key that dkimproxy signs with
+    :param signers: canonical domain to the key that an earlier signer's configuration says that it signs with
     :param former: directories where an earlier release had the keys: all those of a domain that has none in ``directory`` are copied
     :raises MailError: one of the files is no key that DKIM can use: then nothing at all is written
     """
     if "/" in file_pattern or file_pattern.startswith("."):
         raise MailError(f"file_pattern {file_pattern!r} must be a file name: no slash and no leading dot")
+    _check_placeholders(file_pattern, "file_pattern")
+    if "{domain}" not in file_pattern or "{selector}" not in file_pattern:
+        raise MailError(f"file_pattern {file_pattern!r} must hold {{domain}} and {{selector}}")
     base = os.path.join(directory, "")
+    ours = Place(file_pattern, None, None)
     members = []
+    used, passed_over = set(), set()
     for domain in sorted(domains):
         wanted = domains[domain]
-        selector = wanted.get("selector")
-        all_here = candidates(base, file_pattern, domain, None, "file_pattern")
-        here = candidates(base, file_pattern, domain, selector, "file_pattern") if selector else all_here
-        before = [] if all_here or here else [
-            found for place_ in former for found in candidates(os.path.join(place_, ""), file_pattern, domain, None, "file_pattern")
+        asked = selector = wanted.get("selector")
+        all_here = candidates(base, ours, domain, None, domains)
+        here = (candidates(base, ours, domain, asked, domains) if asked else all_here).keys
+        before = [] if all_here.keys or here else [
+            key for place_ in former for key in candidates(os.path.join(place_, ""), ours, domain, None, domains).keys
         ]  # fmt: skip
+        left: dict[str, str] = {}
         source = None
         if here:
             selector = here[0].selector
         else:
-            elsewhere = [found for place_ in adopt for found in candidates("", place_, domain, selector, "adopt")]
-            elsewhere += [found for found in before if selector in (None, found.selector)]
-            signer = (dkimproxy or {}).get(domain)
-            if signer and selector in (None, signer.selector) and os.path.isfile(signer.keyfile):
-                elsewhere.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
-            # Where an earlier release had its keys, there are those in use.
-            best = sorted(elsewhere, key=lambda found: (found in before, found), reverse=True)[:1]
-            for found in best:
-                selector, source = found.selector, found.path
+            elsewhere = _elsewhere(domain, asked, domains, adopt, signers or {}, before)
+            # A domain that has a key of ours took over what there was in an earlier run.
+            if not all_here.keys and not before:
+                left = {**all_here.others, **elsewhere.others}
+            for key in elsewhere.keys[:1]:
+                selector, source = key.selector, key.path
+                if "." in selector and not asked:
+                    raise MailError(
+                        f"domain {domain!r}: the key {source} has the selector {selector!r} of several labels: name it in dkim.selector, "
+                        "or a later run could not tell its copy from the key of another domain"
+                    )
         path = here[0].path if here else key_path(directory, file_pattern, domain, selector) if selector else None
         try:
             _dkim.name(selector or _dkim.selector(default_selector, "0" * 64), domain)
             step = plan(path, wanted["algorithm"], wanted["bits"], source=source)
+            if step.action == "create" and selector:
+                # What an underscore in an existing key's selector may do, that of a new one may not.
+                _names.new_selector(selector, "there is no key with this selector yet, and the new selector")
         except MailError as exc:
             raise MailError(f"domain {domain!r}: {exc}") from None
         moved = _readable(before, selector)
-        others = [(found.selector, key) for found, key in _readable(all_here, selector) + moved]
+        others = [(found.selector, key) for found, key in _readable(all_here.keys, selector) + moved]
         moves = [
             Step(key_path(directory, file_pattern, domain, found.selector), "copy", None, key, key.facts.algorithm, key.facts.bits, None,
                  found.path, [])
             for found, key in moved
         ]  # fmt: skip
-        selectors = [found.selector for found in here] or ([selector] if selector else [])
-        members.append(Member(domain, selector, selectors, step, others, moves))
+        used.add(source)
+        selectors = [key.selector for key in here] or ([selector] if selector else [])
+        members.append(Member(domain, selector, selectors, step, others, moves, left))
+    # What is another domain's is not passed over, and what several domains might have is named once.
+    for member in members:
+        for path in list(member.passed_over):
+            if path in used or path in passed_over:
+                del member.passed_over[path]
+            passed_over.add(path)
     return members

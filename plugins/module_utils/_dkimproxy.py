@@ -7,20 +7,12 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 #: Short names in the parentheses after a kind of signature.
 _ALIASES = {"key": "keyfile", "s": "selector", "d": "domain"}
-
-
-class Signer(NamedTuple):
-    """The key that signs for a domain."""
-
-    selector: str
-    keyfile: str
 
 
 def options(text: str) -> dict[str, list[str]]:
@@ -67,7 +59,7 @@ def _lines(text: str) -> list[tuple[str, str]]:
     return [(entry.split(None, 1)[0], entry.split(None, 1)[1]) for entry in joined if len(entry.split(None, 1)) == 2]
 
 
-def signers(text: str, what: str, senders: str = "") -> dict[str, Signer]:
+def signers(text: str, what: str, senders: str = "") -> dict[str, _dkim.Signer]:
     """Return which key signs for which domain, in canonical form. The first signature of a domain counts.
 
     :param text: the configuration
@@ -80,7 +72,7 @@ def signers(text: str, what: str, senders: str = "") -> dict[str, Signer]:
     for name in ("keyfile", "selector", "domain"):
         if len(set(said.get(name, []))) > 1:
             raise MailError(f"{what}: {name} is there twice, with different values")
-    found: dict[str, Signer] = {}
+    found: dict[str, _dkim.Signer] = {}
 
     def add(domain: str, given: dict[str, str]) -> None:
         values = {**common, **given}
@@ -89,7 +81,7 @@ def signers(text: str, what: str, senders: str = "") -> dict[str, Signer]:
                 raise MailError(f"{what}: the signature for {domain} has no {name}")
         if not values["keyfile"].startswith("/"):
             raise MailError(f"{what}: keyfile {values['keyfile']!r} must be an absolute path")
-        signer = Signer(_names.selector(values["selector"], f"{what}: selector"), values["keyfile"])
+        signer = _dkim.Signer(_names.selector(values["selector"], f"{what}: selector"), values["keyfile"])
         found.setdefault(_names.domain_name(domain, f"{what}: domain"), signer)
 
     for sender, value in _lines(senders):

@@ -103,7 +103,18 @@ def owner_name(value: str, option: str = "name") -> str:
 
 
 def selector(value: str, option: str = "selector") -> str:
-    """Return a DKIM selector in canonical form; it may have several labels.
+    """Return the DKIM selector of a key, which may exist already, in canonical form; it may have several labels.
+
+    RFC 6376 section 3.1 has no underscore in a selector, yet such keys are published (``default_1807``), and verifiers look their
+    records up as any other name: a key that signs with one need not change. See :func:`new_selector`.
+
+    :raises MailError: a label that no record of this collection may have
+    """
+    return _labels(option, value, _OWNER, "letters, digits, underscores and inner hyphens only (RFC 6376 section 3.1, RFC 8552)")
+
+
+def new_selector(value: str, option: str = "selector") -> str:
+    """Return the DKIM selector of a key that is yet to be made in canonical form; it may have several labels.
 
     :raises MailError: a label that is not letters, digits and hyphens (RFC 6376 section 3.1)
     """

@@ -269,6 +269,8 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     if not module.check_mode:
         _dkim_key.clean(path)
     step = _dkim_key.plan(path, params["algorithm"], params["bits"], params["format"], params["regenerate"])
+    if step.action == "create":
+        _names.new_selector(selector)
     warnings = list(step.warnings)
     if short and step.action in ("create", "replace"):
         warnings.append(short)

@@ -21,6 +21,7 @@ description:
   - The selector of a new key is O(default_selector), a hyphen, and the first eight digits of the key's SHA-256. So no two keys ever have
     the same one, on whatever host and day they are made, and verifiers never take the record of one for that of the other
     (RFC 6376 section 3.1).
+  - The selector of a key that exists may have underscores, as some panels make them; that of a new key may not (RFC 6376 section 3.1).
   - A key whose selector is given in O(domains) and that O(signing) says is in use must be there. If it is gone, a new one under the
     same selector is refused.
   - All files are read before the first is written. One that is damaged, encrypted, or no key for DKIM is an error, and nothing
@@ -72,9 +73,13 @@ options:
     default: 2048
   adopt:
     description:
-      - Absolute paths with C({domain}) and C({selector}) where an earlier set-up may have keys.
+      - Absolute paths where an earlier set-up may have keys. A string holds C({domain}) and C({selector}); upper and lower case are
+        the same in both. A dictionary has C(path) and C(selector) where the path does not say the selector, or one key is that of
+        several domains; of its path, C({domain}) is optional. Its C(domains) (a list) are the only ones that the key is for.
+      - A file at one of these places that is not used is named in a warning with the reason, in the run in which its domain gets
+        its key; one that is no key for DKIM and would be used is an error.
     type: list
-    elements: str
+    elements: raw
     default: []
   former:
     description:
@@ -127,6 +132,7 @@ EXAMPLES = r"""
       example.net: {selector: mail}
     adopt:
       - /etc/opendkim/keys/{domain}/{selector}.private
+      - {path: /home/user-data/mail/dkim/mail.private, selector: mail}
   register: keyring
 
 - name: Keys | What to publish
@@ -255,9 +261,9 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
     return {domain: settings for domain, settings in found.items() if settings["enabled"]}
 
 
-def _dkimproxy_signers(paths: list[str]) -> dict[str, _dkimproxy.Signer]:
+def _dkimproxy_signers(paths: list[str]) -> dict[str, _dkim.Signer]:
     """Return which keys dkimproxy signs with, by domain."""
-    found: dict[str, _dkimproxy.Signer] = {}
+    found: dict[str, _dkim.Signer] = {}
     for path in paths:
         if not os.path.isabs(path):
             raise MailError(f"dkimproxy {path!r} must be an absolute path")
@@ -364,11 +370,9 @@ def keyring(module: AnsibleModule) -> dict:
     """Do the module's work; return its result."""
     params = module.params
     directory = _dkim_key.file_path("directory", params["directory"])
-    for place in params["adopt"]:
-        if not os.path.isabs(place):
-            raise MailError(f"adopt {place!r} must be an absolute path")
+    adopt = _dkim_key.places(params["adopt"])
     domains = _wanted(params)
-    default_selector = _names.selector(params["default_selector"], "default_selector")
+    default_selector = _names.new_selector(params["default_selector"], "default_selector")
     for former in params["former"]:
         if not os.path.isabs(former):
             raise MailError(f"former {former!r} must be an absolute path")
@@ -378,9 +382,7 @@ def keyring(module: AnsibleModule) -> dict:
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
-        members = _dkim_key.plan_keyring(
-            directory, params["file_pattern"], domains, default_selector, params["adopt"], dkimproxy, params["former"]
-        )
+        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, adopt, dkimproxy, params["former"])
         for member in members:
             attributes.check_key(member.step.path)
             if member.step.action == "create" and (member.domain, member.selector) in in_use:
@@ -429,6 +431,8 @@ def keyring(module: AnsibleModule) -> dict:
                     f"{member.domain}: the key {step.path} is Ed25519 in PEM, and Rspamd before 3.13.2 signs nothing with it, without a "
                     "word: write it as a seed, with postmaster.mail.dkim_keypair and format=seed"
                 )
+            for path, reason in sorted(member.passed_over.items()):
+                module.warn(f"{member.domain}: the key {path} is not used: {reason}")
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
             keys[member.domain] = _described(member, facts, in_use, path_of)
@@ -445,7 +449,7 @@ def main() -> None:
             "default_selector": {"type": "str", "required": True},
             "algorithm": {"type": "str", "choices": ["rsa", "ed25519"], "default": "rsa"},
             "bits": {"type": "int", "default": 2048},
-            "adopt": {"type": "list", "elements": "str", "default": []},
+            "adopt": {"type": "list", "elements": "raw", "default": []},
             "former": {"type": "list", "elements": "path", "default": []},
             "dkimproxy": {"type": "list", "elements": "str", "default": []},
             "signing": {"type": "path"},

@@ -30,6 +30,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
         (_names.domain_name, "example.org"),
         (_names.owner_name, "_dmarc.example.org"),
         (_names.selector, "s1"),
+        (_names.new_selector, "s1"),
         (_names.address, "me@example.org"),
         (lambda text: _names.address(f"{text}@example.org"), "me"),
         (_names.ip_address, "192.0.2.1"),

@@ -74,7 +74,8 @@ def test_signing(given, table):
         ),
         (
             {"example.org": {"selector": "-x", "path": "/k"}},
-            "signing 'example.org': selector '-x' has a bad label '-x': letters, digits and inner hyphens only (RFC 6376 section 3.1)",
+            "signing 'example.org': selector '-x' has a bad label '-x': letters, digits, underscores and inner hyphens only "
+            "(RFC 6376 section 3.1, RFC 8552)",
         ),
         ({"example.org": [KEY, KEY]}, "signing 'example.org' has a selector twice: each key needs its own (RFC 8463 section 9)"),
         ({"example.org": KEY, "EXAMPLE.org": KEY}, "signing has 'example.org' twice (names are compared without case)"),

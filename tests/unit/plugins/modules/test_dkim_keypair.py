@@ -47,6 +47,7 @@ def made(tmp_path_factory):
     command("openssl", "genpkey", "-algorithm", "ed25519", "-out", directory / "ed25519")
     command("openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", directory / "ec")
     command("openssl", "genpkey", "-algorithm", "x25519", "-out", directory / "x25519")
+    command("openssl", "genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048", "-out", directory / "pss")
     command("openssl", "genrsa", "-aes128", "-passout", "pass:x", "-out", directory / "encrypted", 1024)
     command("openssl", "genrsa", "-traditional", "-aes128", "-passout", "pass:x", "-out", directory / "encrypted-pkcs1", 1024)
     command("openssl", "rsa", "-in", directory / "rsa1024", "-pubout", "-out", directory / "public")
@@ -247,6 +248,8 @@ BROKEN = [
     ("encrypted-pkcs1", None, "holds an encrypted private key; signers need it without a passphrase"),
     ("public", None, "holds a PUBLIC KEY; DKIM needs an RSA or Ed25519 private key (RFC 6376, RFC 8463)"),
     ("ec", None, "holds a EC PRIVATE KEY; DKIM needs an RSA or Ed25519 private key (RFC 6376, RFC 8463)"),
+    ("pss", None, "holds an RSA-PSS key, which is for no other signatures than RSASSA-PSS (RFC 4055 section 1.2); DKIM's are "
+     "RSASSA-PKCS1-v1_5 (RFC 6376 section 3.3.2)"),
     ("x25519", None, "holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)"),
 ]
 
@@ -291,7 +294,9 @@ REFUSED = [
     ({"bits": 8192}, "bits 8192 is above 4096: verifiers need not read such a key (RFC 8301 section 3.2)"),
     ({"format": "seed"}, "format 'seed' is not one for rsa keys: use one of: pkcs8, pkcs1"),
     ({"format": "pkcs1", "algorithm": "ed25519"}, "format 'pkcs1' is not one for ed25519 keys: use one of: seed, pkcs8"),
-    ({"selector": "-x"}, "selector '-x' has a bad label '-x': letters, digits and inner hyphens only (RFC 6376 section 3.1)"),
+    ({"selector": "-x"}, "selector '-x' has a bad label '-x': letters, digits, underscores and inner hyphens only "
+     "(RFC 6376 section 3.1, RFC 8552)"),
+    ({"selector": "a_b"}, "selector 'a_b' has a bad label 'a_b': letters, digits and inner hyphens only (RFC 6376 section 3.1)"),
     ({"owner": "nobody-here"}, "owner 'nobody-here' does not exist on this host"),
     ({"group": "nobody-here"}, "group 'nobody-here' does not exist on this host"),
     ({"mode": "0644"}, "mode '0644' would open a private key to everyone on this host"),

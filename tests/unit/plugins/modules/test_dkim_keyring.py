@@ -15,6 +15,7 @@ import stat
 import subprocess
 from pathlib import Path
 
+import dkim
 import pytest
 from dkim_runner import Runner
 
@@ -139,7 +140,9 @@ SELECTORS = [
     pytest.param({"a": 50, "b": 10}, "a", "a", ["a"], id="one that is asked for"),
     pytest.param({"a": 50}, "x.y", "x.y", ["x.y"], id="one with a dot that is new"),
     pytest.param({"co": 50, "uk.a": 10}, None, "co", ["co"], id="a file of another domain that begins alike"),
-    pytest.param({"-a": 50, "b c": 10, "k_l": 1}, None, None, None, id="names that are no selectors"),
+    pytest.param({"-a": 50, "b c": 10}, None, None, None, id="names that are no selectors"),
+    pytest.param({"default_1807": 50}, None, "default_1807", ["default_1807"], id="one with an underscore that exists"),
+    pytest.param({"a": 5, "_K": 50}, "_k", "_k", ["_k"], id="one with an underscore that is asked for, in another case"),
 ]
 
 
@@ -157,7 +160,8 @@ def test_which_of_several_keys_counts(arguments, key, files, asked, selector, se
 def test_a_key_of_an_earlier_set_up_is_copied_and_said(arguments, key, tmp_path):
     old = tmp_path / "old/example.org/2019.private"
     put(old, key, 100)
-    put(tmp_path / "older/example.org.ancient", key, 900)
+    ancient = tmp_path / "older/example.org.ancient"
+    put(ancient, key, 900)
     os.chmod(old, 0o600)
     arguments["domains"] = {"example.org": {}}
     foreseen = run("dkim_keyring", arguments, check=True)["keys"]["example.org"]
@@ -165,7 +169,10 @@ def test_a_key_of_an_earlier_set_up_is_copied_and_said(arguments, key, tmp_path)
     found = result["keys"]["example.org"]
     assert result["changed"] and foreseen == found
     assert (found["origin"], found["selector"], found["adopted_from"]) == ("adopted", "2019", str(old))
-    assert result["warnings"] == [f"example.org: the key {old} is adopted as {found['path']}; the original was left alone"]
+    assert result["warnings"] == [
+        f"example.org: the key {old} is adopted as {found['path']}; the original was left alone",
+        f"example.org: the key {ancient} is not used: {old} is used",
+    ]
     copy = Path(found["path"])
     assert copy.read_bytes() == old.read_bytes() == key
     assert copy.stat().st_mtime_ns == old.stat().st_mtime_ns
@@ -184,6 +191,113 @@ def test_an_asked_for_selector_is_adopted_only_if_it_is_that_one(arguments, key,
     assert {domain: found["origin"] for domain, found in keys.items()} == {"example.org": "created", "example.net": "adopted"}
 
 
+def published_and_kept(keys, domain):
+    return keys[domain]["selector"], keys[domain]["origin"], keys[domain]["name"]
+
+
+def test_a_key_whose_selector_has_an_underscore_signs_on(arguments, key, tmp_path):
+    put(tmp_path / "old/example.org/default_1807.private", key)
+    put(tmp_path / "old/Example.NET/Modoboa_Key.private", key)
+    arguments["domains"] = {"example.org": {}, "example.net": {"selector": "modoboa_key"}}
+    first = run("dkim_keyring", arguments)
+    assert published_and_kept(first["keys"], "example.org") == ("default_1807", "adopted", "default_1807._domainkey.example.org")
+    assert published_and_kept(first["keys"], "example.net") == ("modoboa_key", "adopted", "modoboa_key._domainkey.example.net")
+    assert listing(arguments["directory"]) == ["example.net.modoboa_key.key", "example.org.default_1807.key"]
+    again = run("dkim_keyring", arguments)
+    assert not again["changed"] and "warnings" not in again
+    # The next selector: the old key is among the others, so that it goes on signing until the new one is published.
+    rotated = run("dkim_keyring", {**arguments, "domains": {"example.org": {"selector": "next"}}})
+    assert [other["selector"] for other in rotated["keys"]["example.org"]["others"]] == ["default_1807"] and "warnings" not in rotated
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_selector_of_a_new_key_has_no_underscore(arguments, tmp_path, check):
+    result = run("dkim_keyring", {**arguments, "domains": {"example.org": {"selector": "s_2026b"}}}, check=check)
+    assert result["msg"] == (
+        "domain 'example.org': there is no key with this selector yet, and the new selector 's_2026b' has a bad label 's_2026b': "
+        "letters, digits and inner hyphens only (RFC 6376 section 3.1)"
+    )
+    assert listing(tmp_path) == []
+
+
+def test_one_key_of_all_domains_is_adopted_by_each(arguments, key, tmp_path):
+    """As Mail-in-a-Box has it, and OpenDKIM with KeyFile and Selector: the path says neither domain nor selector."""
+    shared = tmp_path / "user-data/mail.private"
+    put(shared, key)
+    panel = tmp_path / "panel/Example.COM.pem"
+    put(panel, key)
+    arguments["domains"] = {"example.org": {}, "example.net": {}, "example.com": {"selector": "dkim.main"}, "new.example": {}}
+    arguments["adopt"] = [
+        {"path": str(shared), "selector": "Mail", "domains": ["Example.org", "example.net"]},
+        {"path": str(tmp_path / "panel/{domain}.pem"), "selector": "dkim.main"},
+    ]
+    result = run("dkim_keyring", arguments)
+    assert {domain: (found["selector"] if found["adopted_from"] else None, found["adopted_from"]) for domain, found in result["keys"].items()} == {
+        "example.com": ("dkim.main", str(panel)),
+        "example.net": ("mail", str(shared)),
+        "example.org": ("mail", str(shared)),
+        "new.example": (None, None),
+    }
+    assert len(result["warnings"]) == 3
+    shared.unlink()
+    panel.unlink()
+    again = run("dkim_keyring", arguments)
+    assert not again["changed"] and "warnings" not in again
+    assert published_and_kept(again["keys"], "example.com") == ("dkim.main", "existing", "dkim.main._domainkey.example.com")
+
+
+def test_a_selector_of_several_labels_must_be_named(arguments, key, tmp_path):
+    """Or the next run would not find the copy by its name, and make another key once the original is gone."""
+    put(tmp_path / "mail.private", key)
+    arguments.update(domains={"example.org": {}}, adopt=[{"path": str(tmp_path / "mail.private"), "selector": "dkim.main"}])
+    assert run("dkim_keyring", arguments)["msg"] == (
+        f"domain 'example.org': the key {tmp_path}/mail.private has the selector 'dkim.main' of several labels: name it in dkim.selector, "
+        "or a later run could not tell its copy from the key of another domain"
+    )
+
+
+PASSED_OVER = [
+    # what stands in the old directories, and the reason of the one file that is named
+    ({"old/example.org/-a.private": None}, {}, "selector '-a' has a bad label '-a': letters, digits, underscores and inner hyphens only "
+     "(RFC 6376 section 3.1, RFC 8552)"),
+    ({"old/example.org/a b.private": None}, {}, "selector 'a b' has a bad label 'a b': letters, digits, underscores and inner hyphens only "
+     "(RFC 6376 section 3.1, RFC 8552)"),
+    ({"older/example.org.x.y": None}, {},
+     "its selector 'x.y' would have several labels, or it is the key of another domain: name the selector in dkim.selector"),
+    ({"old/example.org/a.private": None}, {"selector": "b"}, "the selector that is asked for is 'b'"),
+    ({"old/example.org/a.private": "/nowhere/key"}, {}, "it is a link to a file that does not exist"),
+    ({"dkim/example.org.a b.key": None}, {}, "selector 'a b' has a bad label 'a b': letters, digits, underscores and inner hyphens only "
+     "(RFC 6376 section 3.1, RFC 8552)"),
+]
+
+
+@pytest.mark.parametrize(("files", "settings", "reason"), PASSED_OVER, ids=[next(iter(files)) for files, _settings, _reason in PASSED_OVER])
+def test_what_looks_like_a_key_and_is_not_used_is_named(arguments, key, tmp_path, files, settings, reason):
+    for name, target in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        if target:
+            (tmp_path / name).symlink_to(target)
+        else:
+            put(tmp_path / name, key)
+    arguments["domains"] = {"example.org": settings}
+    expected = [f"example.org: the key {tmp_path / next(iter(files))} is not used: {reason}"]
+    assert run("dkim_keyring", arguments, check=True)["warnings"] == expected
+    result = run("dkim_keyring", arguments)
+    assert result["keys"]["example.org"]["origin"] == "created" and result["warnings"] == expected
+    # Once: the domain has its key now, and what lay there before is history.
+    assert "warnings" not in run("dkim_keyring", arguments)
+
+
+def test_the_key_of_another_domain_is_not_called_unused(arguments, key, tmp_path):
+    put(tmp_path / "older/example.org.au.mail", key)
+    arguments["domains"] = {"example.org": {}, "example.org.au": {}}
+    result = run("dkim_keyring", arguments)
+    assert {domain: found["adopted_from"] for domain, found in result["keys"].items()} == {
+        "example.org": None, "example.org.au": str(tmp_path / "older/example.org.au.mail"),
+    }
+    assert len(result["warnings"]) == 1 and "is adopted" in result["warnings"][0]
+
+
 def openssl(*words, data=None):
     return subprocess.run(["openssl", *words], input=data, capture_output=True, check=True).stdout
 
@@ -197,6 +311,28 @@ BROKEN = {
     "foreign": (
         lambda _key: openssl("genpkey", "-algorithm", "x25519"),
         "holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)",
+    ),
+    "pss": (
+        lambda _key: openssl("genpkey", "-algorithm", "RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"),
+        "holds an RSA-PSS key, which is for no other signatures than RSASSA-PSS (RFC 4055 section 1.2); DKIM's are RSASSA-PKCS1-v1_5 "
+        "(RFC 6376 section 3.3.2)",
+    ),
+    "exponent": (
+        lambda _key: openssl("genpkey", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_pubexp:4294967297"),
+        "holds an RSA key with a public exponent of 33 bits; many verifiers read at most 31, and 65537 is usual (RFC 8017 section 3.1)",
+    ),
+    "dsa": (
+        lambda _key: openssl("genpkey", "-paramfile", "/dev/stdin", data=openssl(
+            "genpkey", "-genparam", "-algorithm", "DSA", "-pkeyopt", "dsa_paramgen_bits:1024")),
+        "holds neither an RSA nor an Ed25519 private key (RFC 6376, RFC 8463)",
+    ),
+    "ec": (
+        lambda _key: openssl("ecparam", "-name", "prime256v1", "-genkey"),
+        "holds 2 PEM blocks (EC PARAMETERS, EC PRIVATE KEY); a key file for DKIM holds one private key",
+    ),
+    "certificate": (
+        lambda key: key + openssl("req", "-x509", "-key", "/dev/stdin", "-subj", "/CN=x", data=key),
+        "holds 2 PEM blocks (PRIVATE KEY, CERTIFICATE); a key file for DKIM holds one private key",
     ),
     "public": (
         lambda key: openssl("pkey", "-pubout", data=key),
@@ -379,6 +515,17 @@ REFUSED = [
     ({"file_pattern": "{domain}.key"}, "file_pattern '{domain}.key' must hold {domain} and {selector}"),
     ({"file_pattern": "{domain}{selector}{x}"}, "file_pattern '{domain}{selector}{x}' has '{x}'; known are {domain} and {selector}"),
     ({"adopt": ["keys/{domain}/{selector}"]}, "adopt 'keys/{domain}/{selector}' must be an absolute path"),
+    ({"adopt": ["/k/{domain}"]},
+     "adopt '/k/{domain}' does not say the selector: write {selector} where it stands, or {path: /k/{domain}, selector: NAME}"),
+    ({"adopt": ["/k/{selector}"]}, "adopt '/k/{selector}' does not say whose key it is: write {domain} where it stands, or for one key of "
+     "all domains {path: /k/{selector}, selector: NAME}"),
+    ({"adopt": [{"path": "/k/{user}", "selector": "s"}]}, "adopt '/k/{user}' has '{user}'; known are {domain} and {selector}"),
+    ({"adopt": [{"path": "/k", "selector": "-s"}]}, "adopt '/k': selector '-s' has a bad label '-s': letters, digits, underscores and "
+     "inner hyphens only (RFC 6376 section 3.1, RFC 8552)"),
+    ({"adopt": [{"path": "/k", "selector": "s", "domain": "example.org"}]},
+     "adopt '/k': unknown 'domain'; known are path, selector, domains"),
+    ({"adopt": [{"path": "/k", "selector": "s", "domains": "example.org"}]}, "adopt '/k': domains 'example.org' must be a list"),
+    ({"adopt": [{"selector": "s"}]}, "adopt {'selector': 's'} must be a path, or a dictionary with path and selector"),
     ({"directory": "dkim"}, "directory 'dkim' must be an absolute path"),
     ({"directory": "/nowhere/dkim"}, "directory '/nowhere/dkim' is in a directory that does not exist"),
 ]
@@ -485,3 +632,18 @@ def test_an_ed25519_key_in_pem_is_adopted_in_the_form_that_every_rspamd_signs_wi
     kept = run("dkim_keyring", arguments)
     assert written.read_bytes() == pem and not kept["changed"]
     assert any("Rspamd before 3.13.2 signs nothing" in words and str(written) in words for words in kept["warnings"])
+
+
+def test_a_selector_with_an_underscore_is_verified(arguments, key, tmp_path):
+    """What dkimpy signs with the copy, it verifies with the record: name and value are what a verifier asks for."""
+    put(tmp_path / "old/example.org/default_1807.private", key)
+    found = run("dkim_keyring", {**arguments, "domains": {"example.org": {}}})["keys"]["example.org"]
+    message = b"From: me@example.org\r\nSubject: x\r\n\r\nx\r\n"
+    header = dkim.sign(message, found["selector"].encode(), b"example.org", Path(found["path"]).read_bytes())
+    asked = []
+
+    def answer(name, timeout=5):
+        asked.append(name.decode().rstrip("."))
+        return found["value"].encode()
+
+    assert dkim.verify(header + message, dnsfunc=answer) and asked == [found["name"]]
