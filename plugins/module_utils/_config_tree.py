@@ -37,7 +37,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
-from ansible_collections.postmaster.mail.plugins.module_utils import _safe_files, _secret_text
+from ansible_collections.postmaster.mail.plugins.module_utils import _package_files, _safe_files, _secret_text
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 LOCK_SECONDS = 300.0
@@ -389,6 +389,7 @@ class _Planner:
         if tree.absent:
             tree.dest = self.old["dest"] or "/"
         self.claims = state.claims()
+        self.packages = _package_files.Packages()
         self.plan = Plan(self._root())
         self.backups: list[Step] = []
         self.removes: list[Step] = []
@@ -599,7 +600,9 @@ class _Planner:
                 if backup:
                     record["original"] = {"backup": backup, "mode": live.mode}
                 plan.adopted.append({"path": shown, "backup": backup})
-                plan.warnings.append(f"{shown} was there before this collection and is replaced; {_kept(backup)}")
+                # A package's own file is kept for the day on which ours is no longer wanted, and is nothing that anybody wrote.
+                if live.kind != "file" or not self.packages.unchanged(place_, live.content):
+                    plan.warnings.append(f"{shown} was there before this collection and is replaced; {_kept(backup)}")
             elif not self._is_ours(live, entry):
                 backup = self._backup(place_, live, rules.EDITED_SUFFIX, hidden)
                 plan.edited.append({"path": shown, "backup": backup})

@@ -155,7 +155,8 @@ options:
     default: true
   backup:
     description:
-      - Keep what is replaced. A file that was there before the first run is kept as C(NAME.postmaster-orig), a file that was changed
+      - Keep what is replaced. A file that was there before the first run is kept as C(NAME.postmaster-orig) (with a warning, unless it
+        is just as its package brought it, by what dpkg, ucf or the package's examples say), a file that was changed
         by hand since the last run as C(NAME.postmaster-edited), each with a number added if that name is taken by another content.
       - These copies have the owner, the group and the mode of what they are copies of, without execute bits, and those of O(secret)
         files are for their owner alone. A checker sees them in the stage.

@@ -89,6 +89,13 @@ def sh(script: str, **more: Any) -> dict[str, Any]:
     return {"argv": ["sh", "-c", script], **more}
 
 
+def asked_about_packages(monkeypatch: pytest.MonkeyPatch, answer: bool) -> list[tuple[str, bytes]]:
+    """Answer the question whether a file is its package's own; return who asks."""
+    asked: list[tuple[str, bytes]] = []
+    monkeypatch.setattr(engine._package_files.Packages, "unchanged", lambda _self, *given: bool(asked.append(given)) or answer)
+    return asked
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Doing and doing again
 
@@ -109,12 +116,25 @@ def test_first_run_then_nothing(host: Host, monkeypatch: pytest.MonkeyPatch) -> 
     assert set(digests.values()) == {"sha256"}
 
     before = host.snapshot()
+    asked = asked_about_packages(monkeypatch, False)
     monkeypatch.setattr(engine, "Stage", None)  # nothing to do: nothing may be staged
     monkeypatch.setattr(engine, "write_json", None)
     result = host.run(secret=["svc/secret.inc"], modes={"svc/secret.inc": "0600"}, validate=[sh("false")])
     assert not result["changed"]
-    assert result["changed_files"] == result["removed_files"] == result["diff"] == result["warnings"] == []
+    assert result["changed_files"] == result["removed_files"] == result["diff"] == result["warnings"] == asked == []
     assert host.snapshot() == before
+
+
+@pytest.mark.parametrize("check", [True, False])
+@pytest.mark.parametrize("shipped", [True, False])
+def test_only_what_somebody_changed_is_warned_of(host: Host, monkeypatch: pytest.MonkeyPatch, shipped: bool, check: bool) -> None:
+    """A package's own file is kept, so that it can come back, and is nothing to warn of."""
+    original = host.write("svc/main.conf", "shipped or not\n")
+    asked = asked_about_packages(monkeypatch, shipped)
+    result = host.run(check=check)
+    assert asked == [(str(original), b"shipped or not\n")]
+    assert bool(result["warnings"]) is not shipped
+    assert result["adopted_files"] == [{"path": str(original), "backup": host.shown("svc/main.conf.postmaster-orig")}]
 
 
 @pytest.mark.parametrize("check", [True, False])
