@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_update, _dns_wait, _zone_file
+from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_plan, _dns_update, _dns_wait, _spf, _zone_file
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_ask import Resolver, Server, Unreachable
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_files import Loaded, ZoneFiles
 from ansible_collections.postmaster.mail.plugins.module_utils._dns_plan import Change, RRset, Wanted
@@ -185,6 +185,7 @@ class _Run:
             there = next((entry.found[key] for entry in zones.get(zone, ()) if key in entry.found), RRset())
             served = zone is not None and all(_dns_wait.served(item, zones) for item in group)
             records.append(_record(Change(zone, *key, there, there), group, served, zones.get(zone, ())))
+            outcome.warnings += _spf_warnings(records[-1], group)
         return self._result(outcome, records, entries)
 
     # Change.
@@ -389,6 +390,7 @@ class _Run:
             zone = group[0].zone
             failed = zone in outcome.failed_zones or group[0].key in outcome.failed_records
             records.append(_record(changes[group[0].key], group, served, zones.get(zone, ()), failed))
+            outcome.warnings += _spf_warnings(records[-1], group)
         return self._result(outcome, records, [entry.result() for entry in servers])
 
     def _see(self, batch: list[Wanted], servers: list[_dns_wait.Authority], outcome: Outcome, patient: bool) -> None:
@@ -458,6 +460,15 @@ def _record(
         "served": served,
         "_missing": [] if served is not False else [entry for item in group for entry in _missing(item, servers)],
     }
+
+
+def _spf_warnings(record: Mapping[str, Any], group: list[Wanted]) -> list[str]:
+    """Warn of an SPF record that goes, or has to be taken out by hand, and lets others send that ours does not."""
+    if record["type"] != "TXT":
+        return []
+    removed = set(record["before"]) - set(record["after"])
+    removed.update(value for entry in record["_missing"] for value in entry["remove"])
+    return _spf.replaced(record["name"], sorted(removed), [value.text for item in group if item.state != "absent" for value in item.values])
 
 
 def _missing(item: Wanted, servers: Sequence[_dns_wait.Authority]) -> list[dict[str, Any]]:

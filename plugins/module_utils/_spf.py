@@ -344,6 +344,48 @@ def _covered(new: Term, terms: Iterable[Term]) -> bool:
     return False
 
 
+def dropped(old: str, new: str) -> list[str]:
+    """Return the terms of a record by which others may send (RFC 7208 sections 5 and 6.1) and that its replacement has not.
+
+    A bare C(mx) is not among them: who replaces the SPF record of a domain here has set its MX, too. A record that is permerror lets
+    nobody send.
+    """
+    try:
+        before, after = _evaluated(parse(old)), _evaluated(parse(new))
+    except MailError:
+        return []
+    kept = {item.same_as for item in after}
+    return [
+        item.text
+        for item in before
+        if (item.qualifier == "+" or item.name == "redirect")
+        and item.name != "all"
+        and (item.name, item.target) != ("mx", "")
+        and item.same_as not in kept
+        and not (item.network is not None and _covered(item, after))
+    ]
+
+
+def replaced(name: str, removed: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """Return a warning for each SPF record that is replaced by one that lets fewer hosts send.
+
+    :param removed: the values that public DNS has and that go, of any kind
+    :param wanted: the values in their place
+    """
+    found = []
+    for new in filter(is_record, wanted):
+        for old in filter(is_record, removed):
+            terms = dropped(old, new)
+            if terms:
+                listed = ", ".join(shown(text) for text in terms)
+                found.append(
+                    f"{name}: the SPF record {shown(old)} is replaced by one without {listed}: mail of this domain that is sent by these "
+                    f"fails SPF then (RFC 7208 section 8.4). If they are to go on sending, add them to the domain's spf.terms in "
+                    f"mail_domains"
+                )
+    return found
+
+
 def build(
     addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: str | None = None, existing: str | None = None, domain: str = ""
 ) -> str:

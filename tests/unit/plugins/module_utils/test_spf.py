@@ -304,3 +304,36 @@ def test_what_is_published_may_have_modifiers_that_nobody_knows():
 def test_addresses_that_are_none(value):
     with pytest.raises(MailError, match="is not an IPv4 or IPv6 address or network in CIDR form"):
         _spf.build([value])
+
+
+OURS = "v=spf1 ip4:198.51.100.25 ip6:2001:db8::25 include:spf.kept.example ~all"
+
+
+@pytest.mark.parametrize(
+    ("old", "terms"),
+    [
+        ("v=spf1 include:_spf.google.com include:SPF.kept.example mx ~all", ["include:_spf.google.com"]),
+        ("v=spf1 ip4:198.51.100.25 ip4:192.0.2.0/24 +a a:www.example.org mx:mx.example.net -all",
+         ["ip4:192.0.2.0/24", "+a", "a:www.example.org", "mx:mx.example.net"]),
+        ("v=spf1 redirect=_spf.example.net", ["redirect=_spf.example.net"]),
+        ("v=spf1 exists:%{i}.spf.example.net ?include:maybe.example -ip4:192.0.2.1 all", ["exists:%{i}.spf.example.net"]),
+        ("v=spf1 ip6:2001:db8::25/128 mx -all", []),
+        # What no receiver comes to, or reads, lets nobody send.
+        ("v=spf1 -all include:late.example redirect=late.example", []),
+        ("v=spf1 include:a.example include:", []),
+        ("google-site-verification=abc", []),
+    ],
+)  # fmt: skip
+def test_what_a_new_record_lets_send_no_more(old, terms):
+    assert _spf.dropped(old, OURS) == terms
+    assert [all(repr(text) in warning for text in terms) for warning in _spf.replaced("example.org", [old], [OURS])] == [True] * bool(terms)
+
+
+def test_a_replaced_record_is_told_in_words():
+    assert _spf.replaced("example.org", ["v=spf1 include:a.example -all", "x=1"], ["v=spf1 mx -all", "y"]) == [
+        "example.org: the SPF record 'v=spf1 include:a.example -all' is replaced by one without 'include:a.example': mail of this domain "
+        "that is sent by these fails SPF then (RFC 7208 section 8.4). If they are to go on sending, add them to the domain's spf.terms in "
+        "mail_domains"
+    ]
+    # Nothing is replaced by what is no SPF record.
+    assert _spf.replaced("example.org", ["v=spf1 include:a.example -all"], ["y"]) == []
