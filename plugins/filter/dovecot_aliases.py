@@ -12,6 +12,7 @@ author: The postmaster.mail developers (@postmaster-mail)
 description:
   - Writes the aliases of exactly one mailbox, with that mailbox's name and quota, as a userdb passwd-file of Dovecot.
   - The MTA asks for quotas before it resolves aliases. With this file, mail to an alias of a full mailbox is refused at RCPT.
+  - The line of an alias is that of C(=) and its name, with a backslash before an apostrophe, as Dovecot's C(%{user}) has it.
   - A catch-all is the line of C(@domain), to be looked up by the domain alone. In its domain, every mailbox and alias has a line.
   - The result has no passwords and must never be used as a passdb.
 options:
@@ -30,10 +31,10 @@ EXAMPLES = r"""
 - name: Role addresses lead to the first user, with the limit of the user's mailbox
   ansible.builtin.debug:
     msg: "{{ ({'domains': {'example.org': {}}, 'users': mail_users} | postmaster.mail.mail_model
-             | postmaster.mail.dovecot_aliases('2.4')).splitlines() | select('match', 'abuse') }}"
-    # => ["abuse:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
-    #     "abuse@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
-    #     "abuse@localhost:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B"]
+             | postmaster.mail.dovecot_aliases('2.4')).splitlines() | select('match', '=abuse') }}"
+    # => ["=abuse:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
+    #     "=abuse@example.org:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B",
+    #     "=abuse@localhost:::::::userdb_user=me@example.org userdb_quota_storage_size=2147483648B"]
   vars:
     mail_users:
       me@example.org: {password_hash: "$2b$12$abcdefghijklmnopqrstuuKGSgBh2gqoYkFOoQvXtGQ0VHqzEGHWy", quota: 2G}

@@ -85,6 +85,10 @@ def alias_file(users: Mapping[str, Mapping[str, Any]], aliases: Mapping[str, Seq
     The MTA asks for quotas before it resolves aliases; this is how mail to an alias of a full mailbox is refused at RCPT
     and not accepted and bounced. The file has no passwords, and must never be a passdb.
 
+    A line is that of C(=) and the name, as Dovecot looks it up: with C(#) first a line would be a comment, and in a variable
+    Dovecot puts a backslash before an apostrophe. An alias with the recipient delimiter in its name is never looked up; Dovecot asks
+    for what is before it.
+
     C(@domain) is for those who have no line of their own. So in a domain with such a catch-all everybody has one, which tells of no
     quota where there are several mailboxes, or none.
 
@@ -113,7 +117,8 @@ def alias_file(users: Mapping[str, Mapping[str, Any]], aliases: Mapping[str, Seq
         target = mailbox(alias)
         if _caught(alias) in catch_alls or (target and alias not in users):
             extra = f"userdb_user={target} {_quota(users[target], version)}".rstrip() if target else ""
-            lines.append(f"{alias}:::::::{extra}\n")
+            name = alias if alias.startswith("@") else "=" + alias.replace("'", "\\'")
+            lines.append(f"{name}:::::::{extra}\n")
     return "".join(lines)
 
 

@@ -1245,7 +1245,10 @@ def quota(lab: Lab) -> str:
         domain = next((domain for domain, targets in lab.catch_all.items() if targets == [user]), "")
         if not domain:
             raise NotAsked(f"no catch-all leads to {user}")
-        names = [user, user.replace("@", "+shop@"), alias_to(lab, user), f"any-{secrets.token_hex(3)}@{domain}", f"any+shop@{domain}"]
+        aliases = [name for name, found in lab.aliases.items() if list(found) == [user]]
+        if not any(set("&='") <= set(name) for name in aliases):
+            raise NotAsked(f"no alias with &, = and ' in its name leads to {user}")
+        names = [user, user.replace("@", "+shop@"), *aliases, f"any-{secrets.token_hex(3)}@{domain}", f"any+shop@{domain}"]
         others = [lab.account()[0], *(alias for alias in lab.aliases if alias.endswith(f"@{domain}") and lab.aliases[alias] != [user])]
         with lab.smtp() as session:
             for name in names:

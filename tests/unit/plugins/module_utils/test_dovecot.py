@@ -98,9 +98,9 @@ def test_alias_file_follows_aliases_of_one_mailbox() -> None:
         "nowhere@example.org": [],
     }
     assert _dovecot.alias_file(users, aliases, "2.4") == (
-        "info@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
-        "postmaster@example.org:::::::userdb_user=me@example.org\n"
-        "sales@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
+        "=info@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
+        "=postmaster@example.org:::::::userdb_user=me@example.org\n"
+        "=sales@example.org:::::::userdb_user=small@example.org userdb_quota_storage_size=5B\n"
     )
     assert HASH not in _dovecot.alias_file(users, aliases, "2.4")
 
@@ -127,12 +127,12 @@ def test_alias_file_gives_a_catch_all_what_nobody_else_has() -> None:
     assert _dovecot.alias_file(users, aliases, "2.4") == (
         f"@example.net:::::::{small}\n"
         f"@example.org:::::::{small}\n"
-        "all@example.net:::::::\n"
-        "away@example.net:::::::\n"
-        f"info@example.info:::::::{small}\n"
-        "me@example.org:::::::userdb_user=me@example.org\n"
-        f"sales@example.net:::::::{small}\n"
-        f"small@example.org:::::::{small}\n"
+        "=all@example.net:::::::\n"
+        "=away@example.net:::::::\n"
+        f"=info@example.info:::::::{small}\n"
+        "=me@example.org:::::::userdb_user=me@example.org\n"
+        f"=sales@example.net:::::::{small}\n"
+        f"=small@example.org:::::::{small}\n"
     )
 
 
@@ -147,12 +147,21 @@ def test_alias_file_of_a_whole_model() -> None:
         },
     }
     found = dict(line.split(":::::::") for line in aliases(normalise(given), "2.3").splitlines())
-    assert found["@example.net"] == found["postmaster@example.org"] == "userdb_user=small@example.org userdb_quota_rule=*:bytes=5"
-    assert found["postmaster"] == found["root@mail.example.org"] == found["root@localhost"] == found["@example.net"]
-    assert found["me@example.net"] == "userdb_user=me@example.net"
-    assert "small@example.org" not in found
+    assert found["@example.net"] == found["=postmaster@example.org"] == "userdb_user=small@example.org userdb_quota_rule=*:bytes=5"
+    assert found["=postmaster"] == found["=root@mail.example.org"] == found["=root@localhost"] == found["@example.net"]
+    assert found["=me@example.net"] == "userdb_user=me@example.net"
+    assert "=small@example.org" not in found
     with pytest.raises(AnsibleFilterError):
         aliases(normalise(given), "2.2")
+
+
+def test_alias_file_has_names_as_dovecot_looks_them_up() -> None:
+    """Seen with Dovecot 2.3.19 and 2.4.1: an apostrophe in a variable gets a backslash, and a line with # is a comment."""
+    aliases = {name: ["me@example.org"] for name in ("#1@example.org", "o'neil@example.org", "r&d@example.org", "%u@example.org")}
+    found = _dovecot.alias_file({"me@example.org": {"password_hash": HASH}}, aliases, "2.4")
+    assert [line.split(":::::::")[0] for line in found.splitlines()] == [
+        "=#1@example.org", "=%u@example.org", "=o\\'neil@example.org", "=r&d@example.org",
+    ]
 
 
 @pytest.mark.parametrize(
