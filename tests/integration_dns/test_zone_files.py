@@ -87,11 +87,10 @@ def test_check_do_again(run, file, args, checker, monkeypatch):
 
 def test_what_a_replaced_spf_record_let_send_is_warned_of_once(run, file, args):
     file.write_text(file.read_text() + 'spf IN TXT "v=spf1 include:spf.example.net ~all"\n')
-    args["zone"] = None
-    record = {"name": "spf.example.org", "type": "TXT", "values": ["v=spf1 mx -all"], "owned_prefix": "v=spf1"}
-    [warning] = run(**{**args, "records": [record]})["warnings"]
+    given = {**args, "records": [{"name": "spf.example.org", "type": "TXT", "values": ["v=spf1 mx -all"], "owned_prefix": "v=spf1"}]}
+    [warning] = run(**given)["warnings"]
     assert "'v=spf1 include:spf.example.net ~all' is replaced by one without 'include:spf.example.net'" in warning
-    again = run(**{**args, "records": [record]})
+    again = run(**given)
     assert (again["changed"], again.get("warnings", [])) == (False, [])
 
 

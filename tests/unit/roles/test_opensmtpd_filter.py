@@ -9,6 +9,7 @@ from __future__ import annotations
 import http.server
 import io
 import json
+import os
 import resource
 import socket
 import socketserver
@@ -978,3 +979,26 @@ def test_an_error_at_the_end_of_a_message_is_an_answer_too(monkeypatch):
 
     monkeypatch.setattr(FILTER.Session, "detach", detach)
     assert judged(monkeypatch, MESSAGE) == ([], DEFERRED)
+
+
+@pytest.mark.parametrize("given", [True, False])
+def test_a_large_message_waits_where_there_is_room(monkeypatch, tmp_path, given):
+    """The system's own directory may be small, or memory."""
+    system, room = tmp_path / "tmp", tmp_path / "room"
+    system.mkdir()
+    room.mkdir()
+    monkeypatch.setenv("TMPDIR", str(system))
+    monkeypatch.setattr(FILTER.tempfile, "tempdir", None)
+    monkeypatch.setattr(sys, "argv", ["filter-postmaster", *(["--temporary", str(room)] if given else [])])
+    where = []
+
+    def run(_self, _stream):
+        session = FILTER.Session()
+        for _line in range(3):
+            session.take(b"x" * 1_000_000)
+        where.append(os.readlink(f"/proc/self/fd/{session.content.fileno()}"))
+        session.drop()
+
+    monkeypatch.setattr(FILTER.Filter, "run", run)
+    assert FILTER.main() == 0
+    assert [path.startswith(f"{room if given else system}/") for path in where] == [True]

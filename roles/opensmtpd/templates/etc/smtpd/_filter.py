@@ -849,6 +849,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     parser.add_argument("--max-size", type=int, default=0, help="the largest message, in octets")
     parser.add_argument("--spool", default="", help="smtpd's queue, which must have room for a message; empty: it is not looked at")
+    parser.add_argument("--temporary", default="", help="directory of messages that wait for a verdict; empty: the system's")
     parser.add_argument("--trusted", action="append", default=[], help="a network without limits; may be repeated")
     for kind in TOO_OFTEN:
         unit = "at once" if kind == "connections" else "in a minute"
@@ -859,6 +860,8 @@ def arguments() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = arguments().parse_args()
+    # Where a SpooledTemporaryFile goes once it is large: /tmp may be small, or memory.
+    tempfile.tempdir = options.temporary or None
     if not options.check:
         Filter(options).run(sys.stdin.buffer)
     return 0
