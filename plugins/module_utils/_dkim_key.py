@@ -667,7 +667,7 @@ def named(member: Member, directory: str, file_pattern: str, default_selector: s
 
 
 def _elsewhere(
-    domain: str, wanted: str | None, domains: Iterable[str], adopt: list[Place], signers: Mapping[str, _dkim.Signer], before: list[Candidate]
+    domain: str, wanted: str | None, domains: Iterable[str], adopt: list[Place], signers: Mapping[str, list[_dkim.Signer]], before: list[Candidate]
 ) -> Found:
     """Return the keys of a domain that an earlier set-up has, in all places, the one to adopt first.
 
@@ -680,16 +680,18 @@ def _elsewhere(
             found = candidates("", place_, domain, wanted, domains)
             keys += found.keys
             others.update(found.others)
-    signer = signers.get(domain)
-    if signer:
+    said = []
+    for signer in signers.get(domain, ()):
         reason = _reason(signer.selector, wanted, True)
         if reason is None and not os.path.isfile(signer.keyfile):
             reason = "the configuration of the signer before names it, and there is no such file"
         if reason is None:
-            keys.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
+            said.append(Candidate(os.stat(signer.keyfile).st_mtime_ns, signer.selector, signer.keyfile))
         else:
             others[signer.keyfile] = reason
-    keys.sort(key=lambda found: (found in before, found), reverse=True)
+    keys += said
+    # What signed until now is published, under the selector that the signer has it.
+    keys.sort(key=lambda found: (found in before, found in said, found), reverse=True)
     for key in keys[1:]:
         if key.path != keys[0].path and key not in before:
             others[key.path] = f"{keys[0].path} is used"
@@ -702,14 +704,14 @@ def plan_keyring(
     domains: Mapping[str, Mapping[str, Any]],
     default_selector: str,
     adopt: list[Place],
-    signers: Mapping[str, _dkim.Signer] | None = None,
+    signers: Mapping[str, list[_dkim.Signer]] | None = None,
     former: Sequence[str] = (),
 ) -> list[Member]:
     """Decide about all domains of a keyring, in order of name. Changes nothing.
 
     :param domains: canonical domain to ``selector`` (or None), ``algorithm``, ``bits``
     :param default_selector: how the selector of a new key begins; see :func:`_dkim.selector`
-    :param signers: canonical domain to the key that an earlier signer's configuration says that it signs with
+    :param signers: canonical domain to the keys that earlier signers' configurations say that they sign with
     :param former: directories where an earlier release had the keys: all those of a domain that has none in ``directory`` are copied
     :raises MailError: one of the files is no key that DKIM can use: then nothing at all is written
     """

@@ -13,7 +13,7 @@ description:
   - Makes sure that every domain has a private key for DKIM in one directory, and returns the TXT records that publish them. All
     domains are one task, however many they are.
   - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt), or one that
-    O(dkimproxy) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
+    O(dkimproxy) or O(opendkim) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
   - The copy of an Ed25519 key in PEM is its seed, the form that every Rspamd signs with. Such a key in O(directory) is told by a warning.
   - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
     newest modification time counts, and of equally old ones the greatest selector. A selector that is found this way is one label; one
@@ -94,6 +94,15 @@ options:
     description:
       - Absolute paths where dkimproxy's configuration for signing (C(dkimproxy_out.conf)) may be. A key that it signs with is one more
         that can be adopted, wherever it lies, under the selector that it has there.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.1.0
+  opendkim:
+    description:
+      - Absolute paths where OpenDKIM's configuration may be. What it signs with, by C(KeyFile) and C(Selector) or by C(KeyTable) and
+        C(SigningTable), is one more that can be adopted, as with O(dkimproxy). Tables that are no files are named in a warning if a
+        domain gets a new key.
     type: list
     elements: str
     default: []
@@ -220,11 +229,12 @@ keys:
 import contextlib
 import json
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names, _safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names, _opendkim, _safe_files
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 STATE = "/var/lib/postmaster-mail"
@@ -261,23 +271,32 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
     return {domain: settings for domain, settings in found.items() if settings["enabled"]}
 
 
-def _dkimproxy_signers(paths: list[str]) -> dict[str, _dkim.Signer]:
-    """Return which keys dkimproxy signs with, by domain."""
-    found: dict[str, _dkim.Signer] = {}
-    for path in paths:
-        if not os.path.isabs(path):
-            raise MailError(f"dkimproxy {path!r} must be an absolute path")
-        if not os.path.isfile(path):
-            continue
-        text = _text(path)
-        senders = _dkimproxy.sender_map(text)
-        more = _text(senders) if senders and os.path.isfile(senders) else ""
-        for domain, signer in _dkimproxy.signers(text, path, more).items():
-            found.setdefault(domain, signer)
-    return found
+def _signers(params: dict, domains: Iterable[str]) -> tuple[dict[str, list[_dkim.Signer]], list[str]]:
+    """Return which keys sign for each domain by the configuration of dkimproxy and OpenDKIM, and what of it cannot be read."""
+    found: dict[str, list[_dkim.Signer]] = {}
+    unread = []
+    for option in ("dkimproxy", "opendkim"):
+        for path in params[option]:
+            if not os.path.isabs(path):
+                raise MailError(f"{option} {path!r} must be an absolute path")
+            text = _text(path)
+            if option == "dkimproxy":
+                signers = _dkimproxy.signers(text, path, _text(_dkimproxy.sender_map(text) or ""))
+            else:
+                try:
+                    signers = _opendkim.signers(text, path, domains, _text)
+                except MailError as exc:
+                    unread.append(f"{exc}: if there are keys of these domains, name them in dkim_adopt")
+                    continue
+            for domain, signer in signers.items():
+                found.setdefault(domain, []).append(signer)
+    return found, unread
 
 
 def _text(path: str) -> str:
+    """Return the text of a file, empty where there is none."""
+    if not os.path.isfile(path):
+        return ""
     with open(path, encoding="utf-8", errors="replace") as stream:
         return stream.read()
 
@@ -378,11 +397,11 @@ def keyring(module: AnsibleModule) -> dict:
             raise MailError(f"former {former!r} must be an absolute path")
     _alone(directory)
     in_use = _in_use(params["signing"])
-    dkimproxy = _dkimproxy_signers(params["dkimproxy"])
+    signers, unread = _signers(params, domains)
     attributes = _dkim_key.Attributes(module)
 
     def planned() -> list[_dkim_key.Member]:
-        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, adopt, dkimproxy, params["former"])
+        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, adopt, signers, params["former"])
         for member in members:
             attributes.check_key(member.step.path)
             if member.step.action == "create" and (member.domain, member.selector) in in_use:
@@ -436,6 +455,9 @@ def keyring(module: AnsibleModule) -> dict:
             for text in step.warnings:
                 module.warn(f"{member.domain}: {step.path}: {text}")
             keys[member.domain] = _described(member, facts, in_use, path_of)
+    created = [member.domain for member in members if member.step.action == "create"]
+    for text in unread if created else ():
+        module.warn(f"{', '.join(created)}: {text}")
     return {"changed": changed, "keys": keys, "diff": {"before": {}, "after": after}}
 
 
@@ -452,6 +474,7 @@ def main() -> None:
             "adopt": {"type": "list", "elements": "raw", "default": []},
             "former": {"type": "list", "elements": "path", "default": []},
             "dkimproxy": {"type": "list", "elements": "str", "default": []},
+            "opendkim": {"type": "list", "elements": "str", "default": []},
             "signing": {"type": "path"},
             "owner": {"type": "str", "default": "root"},
             "group": {"type": "str"},

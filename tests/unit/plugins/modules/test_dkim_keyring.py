@@ -647,3 +647,33 @@ def test_a_selector_with_an_underscore_is_verified(arguments, key, tmp_path):
         return found["value"].encode()
 
     assert dkim.verify(header + message, dnsfunc=answer) and asked == [found["name"]]
+
+
+def test_the_key_of_opendkim_is_taken_over_with_its_selector(arguments, key, tmp_path):
+    """One key of all domains, whose name says nothing; what it signs with counts more than a newer file."""
+    shared = tmp_path / "user-data/mail.private"
+    put(shared, key, 500)
+    put(tmp_path / "old/example.org/newer.private", key)
+    conf = tmp_path / "opendkim.conf"
+    conf.write_text(f"KeyTable {tmp_path}/KeyTable\nSigningTable refile:{tmp_path}/SigningTable\n")
+    (tmp_path / "KeyTable").write_text("".join(f"{domain} {domain}:default_1807:{shared}\n" for domain in ("example.org", "example.net")))
+    (tmp_path / "SigningTable").write_text("*@example.org example.org\n*@example.net example.net\n")
+    given = {**arguments, "domains": {"example.org": {}, "example.net": {}, "example.com": {}}, "opendkim": ["/nowhere.conf", str(conf)]}
+    result = run("dkim_keyring", given)
+    assert {domain: found["adopted_from"] for domain, found in result["keys"].items()} == {
+        "example.com": None, "example.net": str(shared), "example.org": str(shared),
+    }
+    assert result["keys"]["example.org"]["selector"] == "default_1807"
+    assert f"example.org: the key {tmp_path}/old/example.org/newer.private is not used: {shared} is used" in result["warnings"]
+    assert not run("dkim_keyring", given)["changed"]
+
+
+def test_tables_of_opendkim_that_are_no_files_are_named_if_a_key_is_made(arguments, key, tmp_path):
+    conf = tmp_path / "opendkim.conf"
+    conf.write_text("KeyTable dsn:mysql://x@y/z\nSigningTable dsn:mysql://x@y/z\n")
+    put(tmp_path / "old/example.org/a.private", key)
+    given = {**arguments, "domains": {"example.org": {}, "example.net": {}}, "opendkim": [str(conf)]}
+    words = f"example.net: {conf}: KeyTable is of the type 'dsn', which is not read here: if there are keys of these domains, name them in dkim_adopt"
+    assert words in run("dkim_keyring", given)["warnings"]
+    assert "warnings" not in run("dkim_keyring", given)
+    assert run("dkim_keyring", {**given, "opendkim": ["x.conf"]})["msg"] == "opendkim 'x.conf' must be an absolute path"
