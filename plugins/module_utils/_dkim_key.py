@@ -158,7 +158,8 @@ def _check_rsa(key: Any, label: str, data: bytes, path: str) -> None:
     :raises MailError: signatures of DKIM cannot be made with it, or many verifiers cannot check them
     """
     # The library takes a key for PSS as any RSA key; the signers' OpenSSL makes no other signatures with it.
-    if label == "PRIVATE KEY" and _der.private_key_algorithm(_der.pem(data.decode("latin-1"), f"path {path!r}")[1], f"path {path!r}") != _der.OID_RSA:
+    what = f"path {path!r}"
+    if label == "PRIVATE KEY" and _der.private_key_algorithm(_der.pem(data.decode("latin-1"), what)[1], what) != _der.OID_RSA:
         raise MailError(
             f"path {path!r} holds an RSA-PSS key, which is for no other signatures than RSASSA-PSS (RFC 4055 section 1.2); DKIM's are "
             "RSASSA-PKCS1-v1_5 (RFC 6376 section 3.3.2)"
@@ -525,7 +526,9 @@ def places(given: list[Any], option: str = "adopt") -> list[Place]:
             selector = _names.selector(selector, f"{option} {path!r}: selector")
             path = path.replace("{selector}", selector)
         elif "{selector}" not in path:
-            raise MailError(f"{option} {path!r} does not say the selector: write {{selector}} where it stands, or {{path: {path}, selector: NAME}}")
+            raise MailError(
+                f"{option} {path!r} does not say the selector: write {{selector}} where it stands, or {{path: {path}, selector: NAME}}"
+            )
         if domains is not None:
             if not isinstance(domains, list):
                 raise MailError(f"{option} {path!r}: domains {domains!r} must be a list")
@@ -588,7 +591,7 @@ def _reason(selector: str, wanted: str | None, said: bool = False) -> str | None
     if said:
         return None
     if "." in selector:
-        return f"its selector {selector!r} would have several labels, or it is the key of another domain: name the selector in dkim.selector"
+        return f"its selector {selector!r} has several labels, or it is the key of another domain: name the selector in dkim.selector"
     try:
         _names.selector(selector)
     except MailError as exc:
@@ -616,7 +619,11 @@ def candidates(directory: str, place_: Place, domain: str, wanted: str | None, d
             reason = "it is a link to a file that does not exist" if os.path.islink(path) else "it is not a regular file"
         if reason is None:
             keys.append(Candidate(os.stat(path).st_mtime_ns, selector.lower(), path))
-        elif not ("." in selector and place_.selector is None and any(_is_of(directory, place_, path, other) for other in domains if other != domain)):
+        elif not (
+            "." in selector
+            and place_.selector is None
+            and any(_is_of(directory, place_, path, other) for other in domains if other != domain)
+        ):
             others[path] = reason
     return Found(sorted(keys, reverse=True), others)
 
@@ -667,7 +674,12 @@ def named(member: Member, directory: str, file_pattern: str, default_selector: s
 
 
 def _elsewhere(
-    domain: str, wanted: str | None, domains: Iterable[str], adopt: list[Place], signers: Mapping[str, list[_dkim.Signer]], before: list[Candidate]
+    domain: str,
+    wanted: str | None,
+    domains: Iterable[str],
+    adopt: list[Place],
+    signers: Mapping[str, list[_dkim.Signer]],
+    before: list[Candidate],
 ) -> Found:
     """Return the keys of a domain that an earlier set-up has, in all places, the one to adopt first.
 

@@ -13,7 +13,8 @@ description:
   - Makes sure that every domain has a private key for DKIM in one directory, and returns the TXT records that publish them. All
     domains are one task, however many they are.
   - A key that a domain has in O(directory) is used as it is. If it has none there, one at the places in O(adopt), or one that
-    O(dkimproxy) or O(opendkim) names, is copied, with its modification time, and the original is left alone. If there is none either, one is made.
+    O(dkimproxy) or O(opendkim) names, is copied, with its modification time, and the original is left alone. What these sign with
+    counts more than other files. If there is none either, one is made.
   - The copy of an Ed25519 key in PEM is its seed, the form that every Rspamd signs with. Such a key in O(directory) is told by a warning.
   - Without a selector in O(domains), the selector is that of the key that is found, by its file name. Of several the key with the
     newest modification time counts, and of equally old ones the greatest selector. A selector that is found this way is one label; one

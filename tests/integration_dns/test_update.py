@@ -153,12 +153,13 @@ def test_an_alias_gives_way_and_back_in_one_update(run, primary, to):
 
 
 def test_what_a_replaced_spf_record_let_send_is_warned_of_once(run, primary, to):
-    nsupdate(primary, f'update delete {ZONE} TXT', f'update add {ZONE} 60 TXT "v=spf1 include:spf.example.net mx ~all"', f'update add {ZONE} 60 TXT x')
+    spf = f'update add {ZONE} 60 TXT "v=spf1 include:spf.example.net mx ~all"'
+    nsupdate(primary, f"update delete {ZONE} TXT", spf, f"update add {ZONE} 60 TXT x")
     record = {"name": ZONE, "type": "TXT", "values": ["v=spf1 ip4:198.51.100.25 -all"], "owned_prefix": "v=spf1"}
     words = [
-        "example.org: the SPF record 'v=spf1 include:spf.example.net mx ~all' is replaced by one without 'include:spf.example.net': mail of "
-        "this domain that is sent by these fails SPF then (RFC 7208 section 8.4). If they are to go on sending, add them to the domain's "
-        "spf.terms in mail_domains"
+        "example.org: the SPF record 'v=spf1 include:spf.example.net mx ~all' is replaced by one without 'include:spf.example.net': "
+        "mail of this domain that is sent by these fails SPF then (RFC 7208 section 8.4). If they are to go on sending, add them to the "
+        "domain's spf.terms in mail_domains"
     ]
     # Only looked at, as with a report: the record is there until somebody takes it out.
     asked = {"nameservers": [primary.address], "nameserver_port": primary.port, "authoritative_port": primary.port}

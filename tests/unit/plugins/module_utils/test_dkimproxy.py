@@ -79,7 +79,8 @@ def test_which_key_signs_for_which_domain(text, senders, expected):
         ("domain a.test\nkeyfile /k\nselector s\nsignature dkim(\n",
          "x.conf: signature 'dkim(' is not of the form dkim or dkim(key=..., s=..., d=...)"),
         ("domain a.test\nkeyfile /k\nselector -s\n",
-         "x.conf: selector '-s' has a bad label '-s': letters, digits, underscores and inner hyphens only (RFC 6376 section 3.1, RFC 8552)"),
+         "x.conf: selector '-s' has a bad label '-s': letters, digits, underscores and inner hyphens only "
+         "(RFC 6376 section 3.1, RFC 8552)"),
     ],
 )
 def test_what_says_too_little_is_told(text, error):

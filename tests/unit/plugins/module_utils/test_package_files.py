@@ -39,7 +39,8 @@ def root(tmp_path):
     (root / "var/lib/dpkg/status").touch()
     subprocess.run(["dpkg-deb", "-b", package, tmp_path / "demo.deb"], check=True, capture_output=True)
     subprocess.run(
-        ["dpkg", f"--root={root}", "--force-script-chrootless", "--force-not-root", f"--log={root}/var/log/dpkg.log", "-i", tmp_path / "demo.deb"],
+        ["dpkg", f"--root={root}", "--force-script-chrootless", "--force-not-root", f"--log={root}/var/log/dpkg.log", "-i",
+         tmp_path / "demo.deb"],
         check=True, capture_output=True,
     )  # fmt: skip
     return root
