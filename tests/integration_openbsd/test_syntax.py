@@ -2,8 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the roles write for OpenBSD is read by the portable smtpd 6.8 and 7.6, by doveconf 2.3, and by postconf 3.10, which the strict
-receiver of the little internet has. That is no proof that it runs there.
+"""What the roles write for OpenBSD is read by the portable smtpd 7.6, whose grammar is that of 7.8 and 7.9 (6.8, Debian 12's own, knows no ciphers
+for one port), by doveconf 2.3, and by postconf 3.10, which the strict receiver of the little internet has. That is no proof that it runs
+there.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ KEY = STATE / f"internet{'-' + NAME if NAME else ''}" / "ssh/id_ed25519"
 
 #: Host of the little internet, its address, what is installed there, and the versions that answer.
 HOSTS = {
-    "mail.lab-b.test": ("198.51.100.32", ["opensmtpd", "dovecot-imapd", "dovecot-lmtpd", "dovecot-managesieved", "dovecot-sieve"]),
+    "mail.lab-b.test": ("198.51.100.32", ["dovecot-imapd", "dovecot-lmtpd", "dovecot-managesieved", "dovecot-sieve"]),
     "mail.lab-d.test": ("198.51.100.34", ["opensmtpd"]),
 }
 RECEIVER, BIGMAIL = "mx.bigmail.test", "198.51.100.10"
@@ -84,16 +85,15 @@ def hosts(archive):
             subprocess.run([ROOT / "tests/internet/internet", "destroy", host], check=False)
 
 
-@pytest.mark.parametrize(("host", "version"), [("mail.lab-b.test", "6.8."), ("mail.lab-d.test", "7.6.")])
-def test_smtpd_reads_its_configuration(hosts, host, version):
-    status, said = on(host, "smtpd -h 2>&1 | grep -o 'version: OpenSMTPD.*'; smtpd -n -f /etc/mail/smtpd.conf")
-    assert f"OpenSMTPD {version}" in said
+def test_smtpd_reads_its_configuration(hosts):
+    status, said = on("mail.lab-d.test", "smtpd -h 2>&1 | grep -o 'version: OpenSMTPD.*'; smtpd -n -f /etc/mail/smtpd.conf")
+    assert "OpenSMTPD 7.6." in said
     assert (status, "configuration OK" in said, "warn" in said) == (0, True, False), said
 
 
-@pytest.mark.parametrize("host", list(HOSTS))
-def test_what_smtpd_does_not_know_is_refused(hosts, host):
+def test_what_smtpd_does_not_know_is_refused(hosts):
     """The check above can fail."""
+    host = "mail.lab-d.test"
     _status, _said = on(host, "sed 's/^bounce warn-interval.*/bounce no-such-word/' /etc/mail/smtpd.conf > /etc/mail/broken.conf")
     status, said = on(host, "smtpd -n -f /etc/mail/broken.conf")
     assert status != 0 and "syntax error" in said

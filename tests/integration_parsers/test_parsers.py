@@ -151,9 +151,7 @@ def test_rspamd(cases):
         assert not [text for text in read.values() if isinstance(text, str)], (read, inventory)
         assert read["options.inc"]["dns"]["nameserver"] == inventory["rspamd_nameservers"]
         if model["filter"]["trusted"]:
-            assert sorted(model["filter"]["trusted"]) == next(
-                rule["ip"] for rule in read["settings.conf"].values() if isinstance(rule, dict) and "ip" in rule
-            ), inventory
+            assert sorted(model["filter"]["trusted"]) == read["settings.conf"]["trusted"]["ip"], inventory
 
 
 def test_fail2ban(cases):
