@@ -2,9 +2,9 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""What the roles write for OpenBSD is read by the portable smtpd 7.6, whose grammar is that of 7.8 and 7.9 (6.8, Debian 12's own, knows no ciphers
-for one port), by doveconf 2.3, and by postconf 3.10, which the strict receiver of the little internet has. That is no proof that it runs
-there.
+"""What the roles write for OpenBSD is read by the portable smtpd 7.6, whose grammar is that of 7.8 and 7.9 (6.8, Debian 12's own, knows
+no ciphers for one port), by doveconf 2.3, and by postconf 3.10, which the strict receiver of the little internet has. That is no proof
+that it runs there.
 """
 
 from __future__ import annotations
