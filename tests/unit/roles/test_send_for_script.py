@@ -121,7 +121,8 @@ def test_the_filter_is_told_whose_script_sends(place):
     assert place.send(REDIRECT) == 0
     assert place.filter.asked == [("/plugins/postmaster_mail/script", OWNER)]
     envelope, text = place.mta.taken[0]
-    assert envelope == [b"mail FROM:<you@example.org>\r\n", b"rcpt TO:<someone@example.com>\r\n"]
+    # The case of the words differs between versions of smtplib.
+    assert [line.lower() for line in envelope] == [b"mail from:<you@example.org>\r\n", b"rcpt to:<someone@example.com>\r\n"]
     header = f"X-Postmaster-Mail-Script: {OWNER} {TOKEN}\r\n".encode()
     assert text == header + REDIRECT.replace(b"\n", b"\r\n").replace(b"\r\n.hello", b"\r\n..hello")
 
@@ -133,7 +134,7 @@ def test_what_was_taken_is_not_sent_again_when_the_farewell_fails(place):
 
 def test_a_bounce_stays_a_bounce(place):
     assert place.send(REDIRECT, sender="<>") == 0
-    assert place.mta.taken[0][0][0] == b"mail FROM:<>\r\n"
+    assert place.mta.taken[0][0][0].lower() == b"mail from:<>\r\n"
 
 
 @pytest.mark.parametrize("name", ["X-Postmaster-Mail-Script", "x-postmaster-mail-script", "X-POSTMASTER-MAIL-SCRIPT \t"])
