@@ -196,7 +196,7 @@ def read_postfix(name: str, data: bytes) -> Message:
         elif kind == b"A":
             key, _sign, text = value.partition("=")
             if key == "notify_flags":
-                notify = int(text) if text.isdigit() else 0
+                notify = int(text) if re.fullmatch("[0-9]{1,9}", text) else 0
             elif key != "dsn_orig_rcpt":
                 attributes[key] = text
         elif kind in (b"L", b">"):
@@ -332,7 +332,7 @@ def read_envelope(name: str, data: bytes) -> Envelope:
     if fields.get("version") != "3":
         raise MailError(f"its envelope has version {fields.get('version', '(none)')}; only 3 is known here")
     missing = [key for key in ("type", "sender", "rcpt", "dest", "ctime") if key not in fields]
-    if missing or fields["type"] not in ("mda", "mta", "bounce") or not fields["ctime"].isdigit():
+    if missing or fields["type"] not in ("mda", "mta", "bounce") or not re.fullmatch("[0-9]{1,19}", fields["ctime"]):
         raise MailError(f"its envelope lacks {', '.join(missing) or 'a type and a time that are known'}")
     return Envelope(name, fields)
 

@@ -125,6 +125,7 @@ fingerprint:
 import grp
 import os
 import pwd
+import re
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
@@ -152,12 +153,16 @@ def lineage(params, chain):
 
 def source(text, option):
     """Return the PEM bytes that an option gives, as text or by a path."""
-    if text.lstrip().startswith("-----BEGIN "):
+    # Other text may stand before it (RFC 7468 section 2), as openssl pkcs12 writes.
+    if "-----BEGIN " in text:
         return text.strip().encode() + b"\n"
-    found = read(text)
+    try:
+        found, why = read(text), ""
+    except (OSError, ValueError) as exc:  # whose own text has the value, which may be a key
+        found, why = None, f": {getattr(exc, 'strerror', None) or 'it holds a NUL'}"
     if found is None:
         # Ansible masks the value of source_key wherever it appears, a path as well.
-        raise MailError(f"{option} is neither PEM text nor the path of a file on the host")
+        raise MailError(f"{option} is neither PEM text nor the path of a file on the host{why}")
     return found
 
 
@@ -221,7 +226,7 @@ def owners(params, check):
     for option, lookup in (("owner", lambda name: pwd.getpwnam(name).pw_uid), ("group", lambda name: grp.getgrnam(name).gr_gid)):
         value = params[option]
         try:
-            found.append(None if value is None else int(value) if value.isdigit() else lookup(value))
+            found.append(None if value is None else int(value) if re.fullmatch("[0-9]+", value) else lookup(value))
         except KeyError:
             if not check:
                 raise MailError(f"{option} {value!r} does not exist on this host") from None

@@ -177,6 +177,29 @@ def test_key_and_certificates_in_one_file(module, options, own, authority, tmp_p
     assert module({**options, **own, "source_chain": given})["changed"] is False
 
 
+@pytest.mark.parametrize("lines", [1, 200])
+def test_text_before_a_key_is_no_path(module, options, own, lines):
+    """As openssl pkcs12 writes it; the longer one is longer than any path."""
+    remark = "Bag Attributes\n" + "    friendlyName: the certificate of us\n" * lines
+    texts = {name: remark + pathlib.Path(path).read_text() for name, path in own.items()}
+    done = module({**options, **texts})
+    assert "PRIVATE KEY" not in done.text
+    assert done["changed"] is True
+    assert module({**options, **own})["changed"] is False
+
+
+@pytest.mark.parametrize(("change", "why"), [(lambda key: key * 3, "File name too long"), (lambda key: f"{key}\0", "it holds a NUL")])
+def test_no_key_is_in_the_error_of_a_path(module, options, own, change, why):
+    key = pathlib.Path(own["source_key"]).read_text()
+    done = module({**options, **own, "source_key": change(key.partition("KEY-----\n")[2])})
+    assert done["msg"] == f"source_key is neither PEM text nor the path of a file on the host: {why}"
+    assert key.splitlines()[1] not in done.text
+
+
+def test_an_owner_of_other_digits_is_no_number(module, options):
+    assert module({**options, "owner": "²"})["msg"] == "owner '²' does not exist on this host"
+
+
 def test_a_key_that_a_chain_has_in_it_already_is_taken_out(module, options, own):
     module({**options, **own})
     clean = pair(options)
