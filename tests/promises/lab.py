@@ -462,6 +462,29 @@ def forged_from(lab: Lab) -> str:
     return "; ".join(said)
 
 
+@book.promise("neighbour")
+def neighbour(lab: Lab) -> str:
+    """A neighbour of the host, whose link-local address Rspamd takes for one of the host's own, gets no signature of ours for what programs
+    of the host may write, and that does not reach the inbox."""
+    author = f"postmaster@{lab.domains[0]}"
+    message = lab.message(author, lab.account()[0])
+    text = shlex.quote(message.as_bytes().decode())
+
+    def judged(address: str) -> str:
+        return lab.run(f"printf %s {text} | rspamc -h /var/run/rspamd/learn.sock --ip {shlex.quote(address)} --from root@{lab.fqdn} "
+                       f"--rcpt {lab.account()[0]}")
+
+    if "Symbol: DKIM_SIGNED" not in judged("127.0.0.1"):
+        raise Broken(f"what root of the host sends as {author} is not signed")
+    for address in ("fe80::1", "fec0::1"):
+        found = judged(address)
+        if "Symbol: DKIM_SIGNED" in found:
+            raise Broken(f"what {address} sends as {author} is signed: {found}")
+        if lab.filter.get("dmarc") != "score" and not re.search("^Action: (add header|reject)", found, re.MULTILINE):
+            raise Broken(f"what {address} sends as {author} goes to the inbox: {found}")
+    return f"{author} from root of the host is signed, from fe80::1 and fec0::1 is not"
+
+
 def seal(lab: Lab, content: bytes, found: str) -> bytes:
     """Return a message sealed by C(client.test) (RFC 8617), which has found this."""
     with open(lab.client_key, "rb") as key:

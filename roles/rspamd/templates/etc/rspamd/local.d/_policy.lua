@@ -1,6 +1,7 @@
 -- Whether the domain in From is authenticated. Rspamd finds out what SPF (RFC 7208), DKIM (RFC 6376), ARC (RFC 8617) and DMARC
 -- (RFC 9989) say; here it is decided what becomes of a message that nothing passes for. Mail of our users and of this host is not
 -- asked, and the settings of trusted networks take the actions away.
+local of_this_host = ...
 local rspamd_util = require 'rspamd_util'
 
 local LEVELS = { none = 0, quarantine = 1, reject = 2 }
@@ -136,8 +137,7 @@ rspamd_config:register_symbol({
   group = 'policies',
   description = 'From fails a DMARC policy, has a domain of ours that neither SPF nor DKIM passes for, or cannot be looked at by DMARC',
   callback = function(task)
-    local address = task:get_from_ip()
-    if not address or not address:is_valid() or address:is_local() or (task:get_user() or '') ~= '' then
+    if of_this_host(task) or (task:get_user() or '') ~= '' then
       return
     end
     local domains = authenticated(task)
@@ -185,6 +185,11 @@ rspamd_config:register_symbol({
         enforce(1, 'From has several addresses, and neither SPF nor DKIM passes for all of them')
       end
       return
+    end
+
+    local address = task:get_from_ip()
+    if not passed and address and address:is_local() then
+      return enforce(1, 'a neighbour sends it, whom Rspamd asks neither SPF nor DMARC about, and DKIM does not pass for it')
     end
 
     -- Where dice have sent it to a milder symbol, the second option still is the policy.
