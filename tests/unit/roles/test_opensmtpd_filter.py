@@ -398,7 +398,7 @@ def test_what_only_we_say_arrives_from_nobody_else_judged_or_not(start, rspamd, 
     """A user's and a program's claims as well as a stranger's: what Rspamd answers does not matter."""
     forged = [
         "X-Spam: Yes", "x-spam : No", "X-Spam\t: No", "X-Spam-Flag: YES", "X-SPAM-STATUS: No", "\tscore=-99", "X-Spam-Anything: x",
-        "X-Spamd-Result: x", "X-Spamd-Bar: /", "X-Rspamd-Action: x", "X-Rspam-User: x",
+        "X-Postmaster-Mail-Script: a@example.org 00", "X-Spamd-Result: x", "X-Spamd-Bar: /", "X-Rspamd-Action: x", "X-Rspam-User: x",
         "Authentication-Results: mail.example.org; dkim=pass",
         "authentication-results :", " (a) \"MAIL.example.org\" 1; spf=pass", "Authentication-Results: other.test; spf=pass",
     ]
@@ -464,7 +464,8 @@ def test_guesses_are_those_of_a_network_and_of_an_hour():
     assert guesses.too_many("203.0.113.7")
     now[0] += guesses.HOUR
     assert not guesses.too_many("203.0.113.7") and not guesses.too_many("2001:db8:1:2::1")
-    assert guesses.network("local") == "local"
+    assert [guesses.network(address) for address in ("local", "fe80::1%em0", "::ffff:198.51.100.9")] == [
+        "local", "fe80::/64", "198.51.100.9/32"]
 
 
 def test_without_the_table_of_domains_an_address_of_forwarded_mail_waits(start, tmp_path):

@@ -37,8 +37,9 @@ NOT_OWNED = "553 5.7.1 The sender address is not yours"
 NOT_A_BOUNCE = "550 5.1.1 Only bounces are taken for this address, and they have the sender <>"
 GUESSED = "451 4.7.1 Too many addresses of forwarded mail were wrong - try again later"
 JUNK = b"X-Spam: Yes"
-#: Headers that say what we found, or that readers take for ours: nobody else's arrive, of whomever the message is, judged or not.
-OURS = re.compile(rb"authentication-results|x-spam|x-r?spamd?-.*")
+#: Headers that say what we found, or that readers take for ours: nobody else's arrive, of whomever the message is, judged or not. Nor does
+#: what Dovecot's send-for-script tells Rspamd, which removes it, unless it is not asked.
+OURS = re.compile(rb"authentication-results|x-spam|x-r?spamd?-.*|x-postmaster-mail-script")
 #: An address that forwarded mail comes back to. smtpd's hash in it has no more than four characters, so guesses are counted.
 RETURN = re.compile(r"SRS[01][-+=]", re.IGNORECASE)
 REPORTS = ("link-connect", "link-greeting", "link-identify", "link-auth", "link-disconnect",
@@ -204,6 +205,11 @@ def parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return getattr(found, "ipv4_mapped", None) or found
 
 
+def network(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return what one client has: an IPv4 address, or a network of IPv6."""
+    return str(ipaddress.ip_network((address, PREFIXES[address.version]), strict=False))
+
+
 class Limits:
     """Counts what each client does, at once and in this minute."""
 
@@ -223,7 +229,7 @@ class Limits:
             return ""
         if any(found in trusted for trusted in self.trusted):
             return ""
-        return str(ipaddress.ip_network((found, PREFIXES[found.version]), strict=False))
+        return network(found)
 
     def connect(self, client: str) -> None:
         if client:
@@ -467,12 +473,10 @@ class Guesses:
 
     @staticmethod
     def network(address: str) -> str:
-        """Return what one client has: an IPv4 address, or a /64 of IPv6."""
         try:
-            found = ipaddress.ip_address(address)
+            return network(parsed(address))
         except ValueError:
             return address
-        return str(ipaddress.ip_network((found, 64 if found.version == 6 else 32), strict=False))
 
     def add(self, address: str) -> None:
         self.wrong.append((self.clock(), self.network(address)))
@@ -631,7 +635,7 @@ class Filter:
             if not listed(self.options.srs, session.complete(recipient).rpartition("@")[2]):
                 return ""
         except (OSError, ValueError) as exc:
-            print(f"a recipient is deferred: {exc}", file=sys.stderr, flush=True)
+            log(f"a recipient is deferred: {exc}")
             return "reject|" + DEFERRED
         if session.sender:
             return "reject|" + NOT_A_BOUNCE
