@@ -249,3 +249,13 @@ def test_the_contact_of_acme_is_one_that_its_uri_carries():
         assert hostile.problems(inventory) == []
         text = hostile.rendered(inventory)["certificate"]["etc/acme-client.mail.conf"]
         assert re.search(r'contact "mailto:(.*)@', text)[1] == contact
+
+
+def test_this_host_is_refused_what_it_forges_also_where_it_is_trusted():
+    """Of several settings that are for a message, Rspamd takes those of the highest priority, and those of trusted networks refuse nothing."""
+    inventory = {**hostile.BASE, "mail_filter": {"trusted": ["127.0.0.1"]}}
+    text = hostile.rendered(inventory)["rspamd"]["etc/rspamd/local.d/settings.conf"]
+    priorities = re.findall(r'^(\w+) \{\n  priority = "(\w+)";', text, re.MULTILINE)
+    assert sorted(priorities, key=lambda pair: ["high", "medium", "low"].index(pair[1])) == [
+        ("authenticated", "high"), ("host", "medium"), ("trusted", "low")
+    ]  # fmt: skip
