@@ -259,3 +259,10 @@ def test_this_host_is_refused_what_it_forges_also_where_it_is_trusted():
     assert sorted(priorities, key=lambda pair: ["high", "medium", "low"].index(pair[1])) == [
         ("authenticated", "high"), ("host", "medium"), ("trusted", "low")
     ]  # fmt: skip
+
+
+def test_forwarded_mail_may_grow_on_its_way():
+    """With the headers that it has got here it is larger than when it was taken, and would be bounced."""
+    text = hostile.rendered(hostile.BASE)["postfix"]["etc/postfix/master.cf"]
+    services = {part.partition(" ")[0]: part for part in re.split(r"\n(?=\S)", text)}
+    assert [name for name, part in services.items() if "-o message_size_limit=0" in part] == ["forwarded", "cleanup-forward"]
