@@ -11,21 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-
-
-def network(value: Any, option: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Return a network, or an address as the network of it alone.
-
-    :raises MailError: neither
-    """
-    # ipaddress takes any text behind a percent sign as the zone of an IPv6 address.
-    if isinstance(value, str) and re.fullmatch(r"[0-9A-Fa-f.:]+(?:/[0-9]{1,3})?", value, re.ASCII):
-        try:
-            return ipaddress.ip_network(value)
-        except ValueError:
-            pass
-    raise MailError(f"{option} {value!r:.100} is not an IPv4 or IPv6 address, or a network in CIDR form (RFC 4632 section 3.1)")
+from ansible_collections.postmaster.mail.plugins.module_utils import _names
 
 
 def _collapsed(networks: Sequence[Any]) -> list[str]:
@@ -42,7 +28,7 @@ def plan(given: Mapping[str, Any]) -> dict[str, list[str]]:
         network, which is not trusted
     :raises MailError: what is neither an address nor a network
     """
-    trusted = [network(value, "protection_trusted") for value in given["trusted"]]
+    trusted = [_names.ip_network(value, "protection_trusted") for value in given["trusted"]]
     by_family: dict[int, list[Any]] = {4: [], 6: []}
     for one in trusted:
         by_family[one.version].append(one)
