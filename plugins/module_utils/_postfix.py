@@ -136,9 +136,8 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
     :returns: C(trusted), see :func:`trusted`, C(login_senders), see :func:`login_senders`, C(aliases) and C(system), as in C(delivery) but
         with marked targets, and
         C(srs): None where nothing is forwarded or senders stay as they are, else C(domain), C(suffix), C(suffix_pattern),
-        C(hash_length), C(former_hash_length), C(days) (how long an address is good), and regular expressions of POSIX: C(pattern) for
-        all that looks like an address made here, C(made) for what may have been, C(made_before) for what an earlier release may have
-        made up to this day; C(client_limits), parameters
+        and regular expressions of POSIX: C(pattern) for all that looks like an address made here, C(made) for what may have been,
+        C(made_before) for what an earlier release may have made up to this day; C(client_limits), parameters
     :raises MailError: a value that breaks a rule
     """
     model, tables = given["model"], given["delivery"]
@@ -155,9 +154,6 @@ def plan(given: Mapping[str, Any]) -> dict[str, Any]:
             former, days = f"[-+=]{digit}{{{FORMER_HASH_LENGTH}}}", "|".join(stamps(given.get("day", 0)))
             srs = {
                 "domain": domain,
-                "hash_length": HASH_LENGTH,
-                "former_hash_length": FORMER_HASH_LENGTH,
-                "days": SRS_DAYS,
                 "pattern": f"^(SRS[01][-+=].*@{back})$",
                 "made": f"^(SRS[01][-+=]{digit}{{{HASH_LENGTH}}}=.*@{back})$",
                 # An address that was rewritten twice has the stamp of the first time, behind that one's hash.
