@@ -386,6 +386,15 @@ def replaced(name: str, removed: Iterable[str], wanted: Iterable[str]) -> list[s
     return found
 
 
+def _meant(name: str) -> str:
+    """Return what somebody has meant who wrote a modifier of this name, with what follows it; empty for one that may be meant."""
+    known = {**{mechanism: ":" for mechanism in _MECHANISMS}, "redirect": "=", "exp": "="}
+    if known.get(name) == "=":
+        return ""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    return near[0] + known[near[0]] if near else ""
+
+
 def build(
     addresses: Iterable[str] = (), terms: Iterable[str] = (), all_term: str | None = None, existing: str | None = None, domain: str = ""
 ) -> str:
@@ -407,13 +416,12 @@ def build(
     given = [term(text, "terms") for text in terms]
     for item in given:
         # Readers ignore modifiers that they do not know (RFC 7208 section 6); so would nobody see the mistake.
-        if item.is_modifier and item.name in _MECHANISMS:
-            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{item.name}:'? (RFC 7208 "
-                            f"section 4.6.1)")
-        near = difflib.get_close_matches(item.name, ("redirect", "exp"), n=1, cutoff=0.75) if item.is_modifier else []
-        if near and item.name not in near:
-            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean '{near[0]}='? (RFC 7208 "
-                            f"section 6)")
+        meant = _meant(item.name) if item.is_modifier else ""
+        if meant:
+            raise MailError(f"terms {shown(item.text)} is a modifier that no receiver knows: did you mean {meant!r}? (RFC 7208 section "
+                            f"{'6' if meant.endswith('=') else '4.6.1'})")
+        if item.is_modifier and item.name == "v":
+            raise MailError(f"terms {shown(item.text)} begins a record, which the other terms are added to (RFC 7208 section 4.5)")
         if item.name == "all":
             raise MailError(f"terms {shown(item.text)}: say how the record ends with the option all")
     # Our own ip4 and ip6 terms join the addresses, so that both come out merged and sorted.

@@ -278,6 +278,11 @@ def test_advice(record, sentences):
         ("ip4=198.51.100.7", "terms 'ip4=198.51.100.7' is a modifier that no receiver knows: did you mean 'ip4:'? (RFC 7208 section "
                              "4.6.1)"),
         ("MX=example.net", "terms 'MX=example.net' is a modifier that no receiver knows: did you mean 'mx:'? (RFC 7208 section 4.6.1)"),
+        ("inlcude=example.net", "terms 'inlcude=example.net' is a modifier that no receiver knows: did you mean 'include:'? (RFC 7208 "
+         "section 4.6.1)"),
+        ("ipv4=198.51.100.7", "terms 'ipv4=198.51.100.7' is a modifier that no receiver knows: did you mean 'ip4:'? (RFC 7208 section "
+         "4.6.1)"),
+        ("v=spf1", "terms 'v=spf1' begins a record, which the other terms are added to (RFC 7208 section 4.5)"),
         ("redirct=example.net", "terms 'redirct=example.net' is a modifier that no receiver knows: did you mean 'redirect='? (RFC 7208 "
                                 "section 6)"),
         ("inlcude:example.net", "terms 'inlcude:example.net' is neither a mechanism nor a modifier of SPF: did you mean 'include'? (RFC "
