@@ -388,7 +388,7 @@ def replaced(name: str, removed: Iterable[str], wanted: Iterable[str]) -> list[s
 
 def _meant(name: str) -> str:
     """Return what somebody has meant who wrote a modifier of this name, with what follows it; empty for one that may be meant."""
-    known = {**{mechanism: ":" for mechanism in _MECHANISMS}, "redirect": "=", "exp": "="}
+    known = {**dict.fromkeys(_MECHANISMS, ":"), "redirect": "=", "exp": "="}
     if known.get(name) == "=":
         return ""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)

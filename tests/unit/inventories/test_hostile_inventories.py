@@ -252,7 +252,7 @@ def test_the_contact_of_acme_is_one_that_its_uri_carries():
 
 
 def test_this_host_is_refused_what_it_forges_also_where_it_is_trusted():
-    """Of several settings that are for a message, Rspamd takes those of the highest priority, and those of trusted networks refuse nothing."""
+    """Of several settings for a message Rspamd takes those of the highest priority, and those of trusted networks refuse nothing."""
     inventory = {**hostile.BASE, "mail_filter": {"trusted": ["127.0.0.1"]}}
     text = hostile.rendered(inventory)["rspamd"]["etc/rspamd/local.d/settings.conf"]
     priorities = re.findall(r'^(\w+) \{\n  priority = "(\w+)";', text, re.MULTILINE)

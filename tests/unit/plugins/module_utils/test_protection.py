@@ -38,7 +38,8 @@ def test_what_is_no_network_is_refused(value):
 def test_a_network_with_host_bits_is_refused():
     with pytest.raises(MailError) as caught:
         plan({"trusted": ["198.51.100.7/24"]})
-    assert str(caught.value) == "protection_trusted '198.51.100.7/24' has host bits set: the network is 198.51.100.0/24 (RFC 4632 section 3.1)"
+    assert str(caught.value) == (
+        "protection_trusted '198.51.100.7/24' has host bits set: the network is 198.51.100.0/24 (RFC 4632 section 3.1)")
 
 
 def test_an_ipv4_address_written_as_ipv6_is_that_of_the_client():
