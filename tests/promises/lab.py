@@ -445,7 +445,11 @@ def forged_from(lab: Lab) -> str:
     expect("<x@client.test>", forged, sender="x@ns.test", client=bad)
     expect("<x@bigmail.test>", forged)
     # Nobody asks for more than that here. Of several, Rspamd looks for no policy, or for that of the first one only.
-    for author in ("<x@seldom.shop.test>", "<x@bigmail.test>, <y@bigmail.test>", "<a+b@client.test>, <x@bigmail.test>", "nobody"):
+    for author in ("<x@seldom.shop.test>", "<x@bigmail.test>, <y@bigmail.test>", "<a+b@client.test>, <x@bigmail.test>", "nobody",
+                   "<x@bücher.client.test>"):
+        expect(author, "Junk")
+    # Another Rspamd may read these and find that they are ours.
+    for author in () if refuses else (f"{user};", user.replace("@", "@ "), f"a:{user};"):
         expect(author, "Junk")
     expect("<x@testing.shop.test>", "INBOX")
     expect(f"<{user}>", "INBOX", extra=lists)

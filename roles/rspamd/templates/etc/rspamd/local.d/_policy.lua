@@ -173,11 +173,13 @@ rspamd_config:register_symbol({
       if not passes and ours(domain) then
         return enforce(2, domain .. ' is a domain of this server, and neither SPF nor DKIM passes for it')
       end
-      complete = complete and domain ~= ''
+      -- Readers are told of "a@ example.org", "a@example.org;" (a group) or a domain in the letters of people that it is ours, and SPF and
+      -- DMARC ask for a name that nobody has.
+      complete = complete and domain:find('^[%w_.-]+$') ~= nil and not (author.user or ''):find('@')
       passed = passed and passes
     end
     if not complete then
-      return enforce(1, 'From has no address with a domain, or there are several of it')
+      return enforce(1, 'From has no plain address with a domain, or there are several of it')
     end
     if #authors > 1 then
       -- DMARC is about one, and Rspamd does not ask for any then.
