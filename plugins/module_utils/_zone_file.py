@@ -10,6 +10,7 @@ The result of an edit is parsed again and compared with what it was to become; a
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections import Counter
@@ -112,6 +113,11 @@ class ZoneFile:
 
     def types(self, name: str) -> set[str]:
         return {entry.type for entry in self.entries if entry.owner == name}
+
+    @functools.cached_property
+    def cuts(self) -> list[Entry]:
+        """The records that take names out of this zone: delegations, and aliases of whole trees. Looked for once, asked for every name."""
+        return [entry for entry in self.entries if entry.type == "DNAME" or (entry.type == "NS" and entry.owner != self.zone)]
 
     @property
     def soa(self) -> Entry:
@@ -494,9 +500,8 @@ def check_authority(file: ZoneFile, name: str) -> None:
 
     :raises MailError: the name is delegated, or may come out of $GENERATE
     """
-    for entry in file.entries:
-        cut = entry.type == "NS" and entry.owner != file.zone and inside(name, entry.owner)
-        if cut or (entry.type == "DNAME" and name.endswith("." + entry.owner)):
+    for entry in file.cuts:
+        if name.endswith("." + entry.owner) or (entry.type == "NS" and name == entry.owner):
             raise MailError(f"line {entry.line.number}: {entry.owner!r} has {entry.type} records, so {name!r} is not in zone {file.zone!r}")
     if not file.generated:
         return
