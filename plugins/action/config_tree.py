@@ -13,11 +13,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleActionFail, AnsibleError, AnsibleUndefinedVariable
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._config_tree import rules
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 
@@ -39,38 +40,67 @@ class ActionModule(ActionBase):
         _checked, options = self.validate_argument_spec(rules.ARGUMENT_SPEC, required_if=rules.REQUIRED_IF)
         variables = dict(task_vars or {})
         try:
-            files = self._files(options, variables) if options["state"] == "present" else {}
+            files, scripts = {}, {}
+            if options["state"] == "present":
+                options["extra"] = {**options["extra"], **self._extra_from(options, variables)}
+                files = self._files(options, variables)
+                scripts = self._scripts(options["validate"])
         except MailError as exc:
             raise AnsibleActionFail(str(exc)) from exc
-        arguments = {name: value for name, value in self._task.args.items() if name != "extra"}
-        arguments["_tree"] = rules.pack(files, bool(self._task.diff))
+        arguments = {name: value for name, value in self._task.args.items() if name not in ("extra", "extra_from", "names")}
+        arguments["_tree"] = rules.pack(files, bool(self._task.diff), scripts)
         result.update(self._execute_module(module_name="postmaster.mail.config_tree", module_args=arguments, task_vars=task_vars))
+        if options["notify_for"] and result.get("changed"):
+            paths = [os.path.relpath(path, options["dest"]) for key in ("changed_files", "removed_files") for path in result[key]]
+            self._task.notify = [handler for handler in self._task.notify or () if rules.concerned(handler, options["notify_for"], paths)]
         return result
+
+    def _extra_from(self, options: Mapping[str, Any], variables: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the files of the variable that ``extra_from`` names."""
+        name = options["extra_from"]
+        if not name:
+            return {}
+        if name not in variables:
+            raise MailError(f"extra_from {name!r} is not a variable")
+        templar = self._templar.copy_with_new_env(available_variables={"ansible_managed": _managed(), **variables})
+        files = templar.template(variables[name])
+        if not isinstance(files, Mapping):
+            raise MailError(f"extra_from {name!r} must be a dictionary of paths and texts")
+        for path in files:
+            if path in options["extra"]:
+                raise MailError(f"{path!r} has two sources: extra and extra_from")
+        return dict(files)
 
     def _files(self, options: Mapping[str, Any], variables: dict[str, Any]) -> dict[str, bytes]:
         """Return path and content of every file wanted. Whatever can be refused is refused before anything is rendered."""
         rules.tree_id(options["id"])
         rules.octal_mode(options["mode"], "mode")
         rules.check_modes(options["modes"])
+        rules.check_line_keys(options["line_keys"])
         rules.check_validators(options["validate"])
-        try:
-            root = os.path.realpath(self._find_needle("templates", options["src"]))
-        except AnsibleError as exc:
-            raise AnsibleActionFail(f"src {options['src']!r} is not found: {exc}") from exc
-        if not os.path.isdir(root):
-            raise AnsibleActionFail(f"src {options['src']!r} must be a directory: {root}")
+        roots = {option: self._directory(option, folder, options[option])
+                 for option, folder in (("src", "templates"), ("files", "files")) if options[option]}
 
-        for option in ("modes", "extra"):
+        for option in ("modes", "extra", "names"):
             for name in options[option]:
                 if "{{" in str(name):
                     raise MailError(f"{option} {name!r} has an expression that Ansible does not evaluate: make the whole dictionary by one")
 
+        names = dict(options["names"])
         sources: dict[str, str | None] = {}
-        for name, source in tree_files(root):
-            path = rules.relative_path(name[:-3] if name.endswith(".j2") else name, "template")
-            if path in sources:
-                raise MailError(f"{path!r} has two sources in src: {sources[path]} and {source}")
-            sources[path] = source
+        templates: set[str] = set()
+        for option, root in roots.items():
+            for name, source in tree_files(root, option):
+                rendered = option == "src" and name.endswith(".j2")
+                path = rules.relative_path(name[:-3] if rendered else name, "template" if option == "src" else "file")
+                path = rules.relative_path(names.pop(path, path), "names")
+                if path in sources:
+                    raise MailError(f"{path!r} has two sources in {' and '.join(roots)}: {sources[path]} and {source}")
+                sources[path] = source
+                if rendered:
+                    templates.add(source)
+        if names:
+            raise MailError(f"names {next(iter(names))!r} is not in src")
         for name in options["extra"]:
             path = rules.relative_path(name, "extra")
             if path in sources:
@@ -80,26 +110,48 @@ class ActionModule(ActionBase):
                 kind = "a list" if isinstance(text, list) else "a dictionary" if isinstance(text, Mapping) else f"{text!r}"
                 raise MailError(f"extra {name!r} must be text, and is {kind}")
             sources[path] = None
-        for option in ("secret", "exclude", "initial", "modes"):
+        for option in ("secret", "exclude", "initial", "line_keys", "modes"):
             unknown = rules.unknown_names(options[option], sources)
             if unknown:
-                raise MailError(f"{option} {unknown[0]!r} is neither in src nor in extra; only a pattern, with a *, may match nothing")
+                places = "neither in src nor in extra" if "files" not in roots else "neither in src and files nor in extra"
+                raise MailError(f"{option} {unknown[0]!r} is {places}; only a pattern, with a *, may match nothing")
 
         texts = {rules.relative_path(name, "extra"): text for name, text in options["extra"].items()}
-        variables["ansible_search_path"] = [root, *variables.get("ansible_search_path", [])]
+        if "src" in roots:
+            variables["ansible_search_path"] = [roots["src"], *variables.get("ansible_search_path", [])]
         lookup = lookup_loader.get("ansible.builtin.template", loader=self._loader, templar=self._templar)
         wanted = {path: source for path, source in sources.items() if not rules.matches(path, options["exclude"])}
-        self._evaluate_once([source for source in wanted.values() if source and source.endswith(".j2")], variables)
+        self._evaluate_once([source for source in wanted.values() if source in templates], variables)
         files: dict[str, bytes] = {}
         for path, source in wanted.items():
             if source is None:
                 files[path] = str(texts[path]).encode("utf-8")
-            elif source.endswith(".j2"):
+            elif source in templates:
                 secret = rules.matches(path, options["secret"])
                 files[path] = self._render(lookup, source, variables, secret)
             else:
                 files[path] = self._read(source)
         return files
+
+    def _directory(self, option: str, folder: str, name: str) -> str:
+        """Return where a directory of sources is that an option names, searched for in ``folder`` of the role and of the play."""
+        try:
+            root = os.path.realpath(self._find_needle(folder, name))
+        except AnsibleError as exc:
+            raise AnsibleActionFail(f"{option} {name!r} is not found: {exc}") from exc
+        if not os.path.isdir(root):
+            raise AnsibleActionFail(f"{option} {name!r} must be a directory: {root}")
+        return root
+
+    def _scripts(self, validators: list[dict[str, Any]]) -> dict[str, str]:
+        """Return name and text of the scripts that checkers are run with."""
+        scripts: dict[str, str] = {}
+        for name in [checker["script"] for checker in validators if checker.get("script")]:
+            try:
+                scripts[name] = self._read(self._find_needle("files", name)).decode("utf-8")
+            except (AnsibleError, OSError, UnicodeDecodeError) as exc:
+                raise AnsibleActionFail(f"validate: script {name!r} cannot be read: {exc}") from exc
+        return scripts
 
     def _evaluate_once(self, templates: list[str], variables: dict[str, Any]) -> None:
         """Put the values of variables that are used more than once, by templates or by each other, in the place of their expressions.
@@ -212,11 +264,21 @@ class ActionModule(ActionBase):
         return texts
 
 
-def tree_files(root: str) -> Iterator[tuple[str, str]]:
+def _managed() -> str:
+    """Return what ``ansible_managed`` is in templates where the inventory does not say, less what differs between templates."""
+    text = "Ansible managed"
+    with contextlib.suppress(AnsibleError):  # ansible-core 2.23 has no such setting
+        text = C.config.get_config_value("DEFAULT_MANAGED_STR")
+    return "Ansible managed" if re.search("[{%]", text) else text
+
+
+def tree_files(root: str, option: str = "src") -> Iterator[tuple[str, str]]:
     """Yield (path below the root, file) of every file to install, in order.
 
     :raises MailError: a symbolic link that leads out of the tree or round in circles, or something that is not a file
     """
+
+    kind = "template" if option == "src" else "file"
 
     def walk(folder: str, above: str, seen: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         for name in sorted(os.listdir(folder)):
@@ -225,15 +287,15 @@ def tree_files(root: str) -> Iterator[tuple[str, str]]:
             source, path = os.path.join(folder, name), above + name
             real = os.path.realpath(source)
             if real != root and not real.startswith(root + os.sep):
-                raise MailError(f"template {path!r} is a symbolic link that leads out of src, to {real}")
+                raise MailError(f"{kind} {path!r} is a symbolic link that leads out of {option}, to {real}")
             if os.path.isdir(source):
                 if real in seen:
-                    raise MailError(f"template {path!r} is a symbolic link that leads round in circles")
+                    raise MailError(f"{kind} {path!r} is a symbolic link that leads round in circles")
                 yield from walk(source, path + "/", (*seen, real))
             elif os.path.isfile(source):
                 yield path, source
             else:
-                raise MailError(f"template {path!r} is neither a file nor a directory")
+                raise MailError(f"{kind} {path!r} is neither a file nor a directory")
 
     yield from walk(root, "", (root,))
 

@@ -2,10 +2,11 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""All that is wrong with an inventory, found on the controller and told at once."""
+"""All rules that an inventory breaks, in one error; and the models that roles read."""
 
 from __future__ import annotations
 
+import gc
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,11 +14,28 @@ from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import filter_loader, test_loader
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _inventory, _model, _sinks, _system
+# Ansible runs each task in a fork of the process that loads this: what their templates need is imported once here, and not in each.
+from ansible_collections.postmaster.mail.plugins.filter import _model, _service  # noqa: F401
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._host import system
+from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, mta, routes, sinks, types
+from ansible_collections.postmaster.mail.plugins.module_utils._model.model import with_addresses
+from ansible_collections.postmaster.mail.plugins.plugin_utils import _hosts
+from ansible_collections.postmaster.mail.plugins.plugin_utils._model import checked_model, packed, unpacked
+
+# For the same reason: Ansible's own filters and tests; and having read a playbook, that process is due for a full collection of garbage,
+# which each fork would make, 60 ms of 80 that a task takes which does nothing. What is frozen no later collection looks at.
+filter_loader.get("ansible.builtin.default")
+test_loader.get("ansible.builtin.defined")
+gc.collect()
+gc.freeze()
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
+
+#: Roles for which it counts what the other hosts of the inventory are.
+_AMONG_OTHERS = ("dns", "rspamd", *mta.NAMES)
 
 #: The default of a role's variable that stands for a shared one.
 _SHARED = re.compile(r"\{\{ (mail_\w+) \| default\([^()]*\) \}\}\Z")
@@ -29,8 +47,15 @@ class _Role(NamedTuple):
     name: str
     options: dict[str, Any]
     defaults: dict[str, Any]
+    #: Its ``vars/main.yml``.
+    internal: dict[str, Any]
     #: The names of those that are set, and not by its defaults.
     own: list[str]
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """Which of its variables stands for which of ``mail_*``, without the prefix, in its model."""
+        return self.internal.get(f"__{self.name}_inputs", {})
 
 
 class ActionModule(ActionBase):
@@ -47,8 +72,17 @@ class ActionModule(ActionBase):
         # What is broken already may break what is made of it; that is no news then.
         self._consequences: list[Exception] = []
         self._warnings: list[str] = []
+        #: The other hosts of the inventory, where records are made that are theirs as well.
+        self._peers: list[dict[str, Any]] = []
+        #: What the shared variables say, and what is made of that and of a role's own: by role, and ``shared``.
+        self._given: dict[str, Any] = {}
+        self._models: dict[str, dict[str, Any]] = {}
+        self._substituted: dict[str, dict[str, Any]] = {}
         roles = [self._read(name) for name in options["roles"]]
         errors: dict[str, None] = dict.fromkeys(self._shared(roles))
+        mtas = [role.name for role in roles if role.name in mta.NAMES]
+        #: The MTA that the host is to have: of a role that is used alone, that one.
+        self._mta = mtas[0] if len(mtas) == 1 else self._models["shared"]["mta"] if "shared" in self._models else ""
         for role in roles:
             errors.update(dict.fromkeys(self._role(role)))
         if not errors and self._consequences:
@@ -62,6 +96,8 @@ class ActionModule(ActionBase):
                 f"The inventory of {self._variables.get('inventory_hostname')} does not hold together, and nothing has been changed. "
                 f"{'One rule is' if count == 1 else f'{count} rules are'} broken:\n- " + "\n- ".join(errors)
             )
+        else:
+            result.update(models=self._models, _ansible_no_log=True)
         return result
 
     def _read(self, name: str) -> _Role:
@@ -72,12 +108,12 @@ class ActionModule(ActionBase):
         defaults = self._load(name, "defaults/main.yml")
         values = self._variables
         own = [option for option in options if option in values and not (option in defaults and values[option] == defaults[option])]
-        return _Role(name, options, defaults, own)
+        return _Role(name, options, defaults, self._load(name, "vars/main.yml"), own)
 
     def _shared(self, roles: Sequence[_Role]) -> Iterator[str]:
         """What is wrong with the variables that all roles share."""
         facts = self._variables.get("ansible_facts", {})
-        host = _system.host_addresses(facts)
+        host = system.host_addresses(facts)
         # What a role takes from there also when nothing is said. The addresses that a host has by itself may be private ones, which
         # nobody outside reaches.
         usual: dict[str, Any] = {
@@ -102,7 +138,18 @@ class ActionModule(ActionBase):
                 given[name.removeprefix("mail_")] = self._templar.template(self._variables[name])
             except AnsibleError as exc:
                 yield _unknown(name, exc)
-        yield from self._broken(lambda: _model.normalise(given, facts.get("os_family", "")))
+        self._given, self._os_family = given, facts.get("os_family", "")
+        self._backup = _hosts.is_backup(self._variables, self._variables.get("inventory_hostname"))
+        if any(role.name in _AMONG_OTHERS for role in roles):
+            self._peers, broken = _hosts.peers(self._variables, given.get("domains"), given.get("fqdn"), self._loader)
+            yield from broken
+        yield from self._broken(lambda: self._models.update(shared=packed(self._checked(given))))
+        declared = "mail_addresses" in self._variables or any("dns_addresses" in role.own for role in roles)
+        if self._peers and "shared" in self._models and not declared:
+            names = hosts.sharing(unpacked(self._models["shared"]["text"]))
+            if names:
+                yield (f"mail_addresses is needed, since {', '.join(names)} {'has' if len(names) == 1 else 'have'} domains of this host "
+                       "as well: the SPF record has the addresses of all hosts, also in a run that does not reach this one")
 
     def _role(self, role: _Role) -> Iterator[str]:
         """What is wrong with the variables of one role that are not its own defaults, by themselves and together."""
@@ -114,19 +161,65 @@ class ActionModule(ActionBase):
             except AnsibleError as exc:
                 yield _unknown(name, exc)
         judged = {name: option for name, option in role.options.items() if name in given or name not in role.own}
-        wrong = _inventory.type_errors(judged, given)
+        wrong = types.type_errors(judged, given)
         yield from wrong
-        yield from _sinks.variable_errors(judged, given, {line.split(" ", 1)[0] for line in wrong})
-        if not role.own:
+        yield from sinks.variable_errors(judged, given, {line.split(" ", 1)[0] for line in wrong})
+        if not role.own and "shared" not in self._models:
             return
-        internal = self._load(role.name, "vars/main.yml")
-        templar = self._templar.copy_with_new_env(available_variables={**role.defaults, **self._variables, **internal})
+        templar = self._templar.copy_with_new_env(available_variables={
+            **role.defaults, **self._variables, **role.internal, "__mail_models": self._models,
+        })  # fmt: skip
         # What it is given instead of the shared ones is what the user wrote.
         instead = {match[1]: name for name in role.own if (match := _SHARED.match(str(role.defaults.get(name))))}
-        for name in (f"__{role.name}_model", f"__{role.name}_plan"):
-            if name in internal:
-                for rule in self._broken(lambda name=name: templar.template(internal[name])):
-                    yield _inventory.renamed(rule, instead)
+        if role.inputs:
+            for rule in self._broken(lambda: self._models.update({role.name: self._model(role, templar)})):
+                yield types.renamed(rule, instead)
+        if role.name == self._mta and role.name in self._models:
+            for rule in routes.refusals(unpacked(self._models[role.name]["text"]), role.name, self._os_family):
+                yield types.renamed(rule, instead)
+        if not role.own:
+            return
+        for name in role.internal.get(f"__{role.name}_checked", ()):
+            for rule in self._broken(lambda name=name: templar.template(role.internal[name])):
+                yield types.renamed(rule, instead)
+
+    def _model(self, role: _Role, templar: Any) -> dict[str, Any]:
+        """Return the model of a role: the shared one, unless its own variables or its defaults say something else.
+
+        :raises MailError: a rule that its own variables break
+        """
+        inputs, values = role.inputs, {**role.defaults, **self._variables}
+        if any(variable in role.own for variable in inputs.values()):
+            given = {name: templar.template(values[variable]) for name, variable in inputs.items()}
+            for name in role.internal.get(f"__{role.name}_inputs_optional", ()):
+                if not given[name]:
+                    del given[name]
+            if role.name not in _AMONG_OTHERS:
+                return packed(checked_model(given, self._os_family))
+            # What others are compared by, and is no input of the role.
+            base = {name: self._given[name] for name in ("fqdn", "addresses", "domains", *_hosts.READ) if name in self._given}
+            return packed(self._checked({**base, **given} if self._peers else given))
+        # Where the inventory says nothing, a role may take something else for it than the others.
+        unset = [name for name in inputs if f"mail_{name}" not in self._variables]
+        defaults = {name: templar.template(values[inputs[name]]) for name in unset}
+        other = {name: value for name, value in defaults.items() if (value or None) != (self._given.get(name) or None)}
+        if not other:
+            return self._models["shared"]
+        key = repr(sorted(other.items()))
+        if key not in self._substituted:
+            if set(other) == {"addresses"}:  # an MTA takes its own only where they are declared
+                model = with_addresses(unpacked(self._models["shared"]["text"]), other["addresses"])
+            else:
+                model = self._checked({**self._given, **other})
+            self._substituted[key] = packed(model)
+        return self._substituted[key]
+
+    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return a model of this host among the others.
+
+        :raises MailError: with one line for every rule that is broken
+        """
+        return checked_model(given, self._os_family, self._peers, self._backup)
 
     def _broken(self, function: Callable[[], Any]) -> list[str]:
         """Return the rules that a function finds broken."""
@@ -143,7 +236,8 @@ class ActionModule(ActionBase):
 
     def _load(self, role: str, path: str) -> dict[str, Any]:
         file = ROLES / role / path
-        return (self._loader.load_from_file(str(file), trusted_as_template=True) if file.is_file() else None) or {}
+        # Nobody changes it here, so it need not be copied: that is what "unsafe" is about.
+        return (self._loader.load_from_file(str(file), unsafe=True, trusted_as_template=True) if file.is_file() else None) or {}
 
 
 def _unknown(name: str, exc: AnsibleError) -> str:

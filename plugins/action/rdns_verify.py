@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ansible_collections.postmaster.mail.plugins.module_utils._resolve import HAS_DNSPYTHON
+from ansible_collections.postmaster.mail.plugins.module_utils._dns.client import HAS_DNSPYTHON
 from ansible_collections.postmaster.mail.plugins.modules.rdns_verify import ARGUMENT_SPEC, secrets, verify
 from ansible_collections.postmaster.mail.plugins.plugin_utils._controller import ControllerAction
 

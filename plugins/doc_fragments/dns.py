@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """The options that M(postmaster.mail.dns_records) and M(postmaster.mail.dns_txt_record) share."""
+    """The options that ``postmaster.mail.dns_records`` and ``postmaster.mail.dns_txt_record`` share."""
 
     DOCUMENTATION = r"""
 options:

@@ -9,6 +9,8 @@ name: dkim_record
 short_description: The DKIM key record of a public key
 version_added: 0.1.0
 author: The postmaster.mail developers (@postmaster-mail)
+requirements:
+  - cryptography >= 38
 description:
   - Returns the value of the TXT record that publishes a DKIM key (RFC 6376 section 3.6.1, RFC 8463).
   - M(postmaster.mail.dkim_keypair) and M(postmaster.mail.dkim_keyring) return the same for the keys that they keep.
@@ -55,10 +57,10 @@ _value:
   type: str
 """
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim
+from ansible_collections.postmaster.mail.plugins.module_utils._records import dkim
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
-dkim_record = filter_of(_dkim.record, "dkim_record: ", public_key="str", algorithm="str", flags="list", notes="str")
+dkim_record = filter_of(dkim.record, "dkim_record: ", public_key="str", algorithm="str", flags="list", notes="str")
 
 
 class FilterModule:

@@ -38,13 +38,13 @@ _value:
   type: raw
 """
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _txt
+from ansible_collections.postmaster.mail.plugins.module_utils._records import txt
 from ansible_collections.postmaster.mail.plugins.plugin_utils._filter import filter_of
 
 
 def txt_strings(value, quoted=False):
     """Return the strings of a TXT value, or their text in a zone file."""
-    return _txt.presentation(value) if quoted else _txt.strings(value)
+    return txt.presentation(value) if quoted else txt.strings(value)
 
 
 class FilterModule:

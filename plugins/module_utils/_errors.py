@@ -35,8 +35,8 @@ class MailError(ValueError):
     """A rule is broken or a host did not answer as it must.
 
     The text is for a person: it names the option, the value and the rule with its source, as in
-    ``selector '-x' is not a DNS label (RFC 6376 section 3.1)``. Modules turn it into C(fail_json), filters into
-    C(AnsibleFilterError); nothing else catches it.
+    ``selector '-x' is not a DNS label (RFC 6376 section 3.1)``. Modules turn it into ``fail_json``, filters into
+    ``AnsibleFilterError``; nothing else catches it.
     """
 
     def __init__(self, text: str, rules: Sequence[str] = ()) -> None:

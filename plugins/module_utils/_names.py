@@ -24,6 +24,7 @@ _IPV6 = re.compile(r"[0-9A-Fa-f:]{2,39}(?:\.[0-9]{1,3}){0,3}\Z")
 _ZONE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,14}\Z")
 _LENGTH = re.compile(r"(?:0|[1-9][0-9]{0,2})\Z")
 #: Of digits that one number of 64 bits can have. Python's int and float read digits of all scripts, underscores and white space too.
+_DIGITS = re.compile(r"[0-9]{1,19}\Z")
 _WHOLE = re.compile(r"-?[0-9]{1,19}\Z")
 _DECIMAL = re.compile(r"-?[0-9]{1,19}(?:\.[0-9]{1,19})?\Z")
 _DOT_ATOM = re.compile(r"^[a-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
@@ -102,6 +103,22 @@ def owner_name(value: str, option: str = "name") -> str:
     return _labels(option, value, _OWNER, "letters, digits, underscores and inner hyphens only (RFC 1035 section 2.3.1, RFC 8552)")
 
 
+def host_name(value: str, option: str = "name") -> str:
+    """Return the name of a server in canonical form: a :func:`domain_name` that its system can bear.
+
+    :raises MailError: longer than Linux lets a host's name be, which is also as much as smtpd takes for one
+    """
+    name = domain_name(value, option)
+    if len(name) > 64:
+        raise MailError(f"{option} {shown(value)} is longer than the 64 octets that the name of a host has at most (gethostname(2))")
+    return name
+
+
+def inside(name: str, zone: str) -> bool:
+    """Whether a name is at or below the head of a zone, both in canonical form; every name is in the root, ``.``."""
+    return zone == "." or name == zone or name.endswith("." + zone)
+
+
 def selector(value: str, option: str = "selector") -> str:
     """Return the DKIM selector of a key, which may exist already, in canonical form; it may have several labels.
 
@@ -160,10 +177,10 @@ def ip_address(value: str, option: str = "address") -> Address:
     """
     if isinstance(value, str) and "%" in value:
         raise MailError(f"{option} {shown(value)} has a zone identifier; only addresses of global meaning can be used")
-    found = exact_address(value)
-    if found is None:
+    parsed = exact_address(value)
+    if parsed is None:
         raise MailError(f"{option} {shown(value)} is not an IPv4 or IPv6 address")
-    return (found.ipv4_mapped or found) if isinstance(found, ipaddress.IPv6Address) else found
+    return (parsed.ipv4_mapped or parsed) if isinstance(parsed, ipaddress.IPv6Address) else parsed
 
 
 def exact_address(value: Any) -> Address | None:
@@ -190,10 +207,10 @@ def is_socket_address(value: Any) -> bool:
 def cidr(value: Any) -> tuple[Address, int] | None:
     """Return the address and the length of the prefix of a network in CIDR form, or of one address; None for all else."""
     text, slash, length = value.partition("/") if isinstance(value, str) else ("", "", "")
-    found = exact_address(text)
-    if found is None or (slash and not (_LENGTH.match(length) and int(length) <= found.max_prefixlen)):
+    parsed = exact_address(text)
+    if parsed is None or (slash and not (_LENGTH.match(length) and int(length) <= parsed.max_prefixlen)):
         return None
-    return found, int(length) if slash else found.max_prefixlen
+    return parsed, int(length) if slash else parsed.max_prefixlen
 
 
 def ip_network(value: str, option: str = "network", strict: bool = True) -> Network:
@@ -218,10 +235,22 @@ def whole_number(value: Any, option: str, low: int, high: int) -> int:
 
     :raises MailError: not one, or outside of its range
     """
-    found = int(value) if isinstance(value, str) and _WHOLE.match(value) else value
-    if isinstance(found, bool) or not isinstance(found, int) or not low <= found <= high:
+    parsed = int(value) if isinstance(value, str) and _WHOLE.match(value) else value
+    if isinstance(parsed, bool) or not isinstance(parsed, int) or not low <= parsed <= high:
         raise MailError(f"{option} {shown(value)} must be a whole number from {low} to {high}")
-    return int(found)
+    return int(parsed)
+
+
+def decimal(text: str, option: str, high: int) -> int:
+    """Return a number of a DNS record from its text, as a zone file has it: no sign, and zeros before it mean nothing.
+
+    :param high: below 10**19
+    :raises MailError: not one, or above that
+    """
+    digits = text.lstrip("0") or text[:1]
+    if not _DIGITS.match(digits) or int(digits) > high:
+        raise MailError(f"{option} {shown(text)} is not a number from 0 to {high}")
+    return int(digits)
 
 
 def number(value: Any, option: str, low: float, high: float) -> float:
@@ -229,10 +258,10 @@ def number(value: Any, option: str, low: float, high: float) -> float:
 
     :raises MailError: not one, or outside of its range
     """
-    found = float(value) if isinstance(value, str) and _DECIMAL.match(value) else value
-    if isinstance(found, bool) or not isinstance(found, (int, float)) or not low <= found <= high:
+    parsed = float(value) if isinstance(value, str) and _DECIMAL.match(value) else value
+    if isinstance(parsed, bool) or not isinstance(parsed, (int, float)) or not low <= parsed <= high:
         raise MailError(f"{option} {shown(value)} must be a number from {low:g} to {high:g}")
-    return found
+    return parsed
 
 
 def reverse_name(value: str, option: str = "address") -> str:
@@ -245,5 +274,16 @@ def reverse_name(value: str, option: str = "address") -> str:
 
 def not_public(address: str) -> str:
     """Why an address cannot be a public mail server's, with the source; empty if it can."""
-    found = ip_address(address)
-    return next((why for network, why in _NOT_PUBLIC if found.version == network.version and found in network), "")
+    parsed = ip_address(address)
+    return next((why for network, why in _NOT_PUBLIC if parsed.version == network.version and parsed in network), "")
+
+
+def without_detail(address: str, delimiters: str) -> str:
+    """Return an address without the detail that its owner put behind a delimiter (RFC 5233), as every MTA here cuts it: from the first of
+    these characters on, unless nothing is before it.
+
+    :param address: in canonical form; ``@domain`` stays as it is
+    """
+    local, at, domain = address.rpartition("@")
+    cut = min((place for character in delimiters if (place := local.find(character)) >= 0), default=0)
+    return f"{local[:cut] or local}{at}{domain}"

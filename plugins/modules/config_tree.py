@@ -34,7 +34,7 @@ options:
     default: present
   src:
     description:
-      - Required with O(state=present).
+      - With O(state=present) this, O(files) or both are required.
       - Directory of templates, searched for as M(ansible.builtin.template) searches for its O(ansible.builtin.template#module:src),
         so usually below C(templates/) of the role.
       - Its tree mirrors O(dest). Files whose name ends in C(.j2) are rendered, without that ending in their name; all others are
@@ -44,6 +44,14 @@ options:
       - Files and directories whose names start with C(_) are partials for C({% include %}). They are not installed.
         They are found beside the template, from the top of this tree, and from C(templates/).
       - Symbolic links in the tree are followed, but must not lead out of it.
+    type: str
+  files:
+    description:
+      - Directory of files that are put as they are, whatever their names, such as programs. It is searched for as M(ansible.builtin.copy)
+        searches for its O(ansible.builtin.copy#module:src), so usually below C(files/) of the role.
+      - Its tree mirrors O(dest), as that of O(src) does, and both are one tree to all other options. Files and directories whose names
+        start with C(_) are left out here too.
+      - A path that both trees have is an error.
     type: str
   dest:
     description:
@@ -105,6 +113,32 @@ options:
       - A path that is also in the tree of templates is an error.
     type: dict
     default: {}
+  extra_from:
+    description:
+      - Name of a variable that holds further files, as O(extra) does. It is evaluated once, on the controller, and is not part of the
+        task's arguments, so it may hold what O(secret) names.
+      - A path that is also in O(extra) or in the tree of templates is an error.
+    type: str
+  names:
+    description:
+      - Path of a file in O(src) or O(files), without its C(.j2), to its path relative to O(dest), for files whose place depends on the
+        system. All other options know it by that.
+      - A path that is not in the tree is an error.
+    type: dict
+    default: {}
+  line_keys:
+    description:
+      - Files whose lines begin with a key, path relative to O(dest) to the one character that ends it, for RV(changed_keys).
+      - A path that is neither in the tree nor in O(extra) is an error.
+    type: dict
+    default: {}
+  notify_for:
+    description:
+      - Of the handlers in the task's C(notify), those that are for some of the files only. Name of the handler to a list of paths,
+        directories and patterns, relative to O(dest); it is notified if one of the files that changed or were removed matches. A
+        pattern that begins with C(!) excepts files.
+    type: dict
+    default: {}
   stage_live:
     description:
       - Paths relative to O(dest) that belong to the service. Their live files are copied into the stage before ours are laid over
@@ -115,7 +149,8 @@ options:
   validate:
     description:
       - Commands that judge the staged tree, run in this order with C(LC_ALL=C) before anything is changed.
-      - In all strings below, C({stage}) is replaced by the staged copy of O(dest), and C({dest}) by O(dest).
+      - In all strings of O(validate[].argv), O(validate[].environment) and O(validate[].needs), C({stage}) is replaced by the staged
+        copy of O(dest), and C({dest}) by O(dest).
       - A checker that is not installed is an error, except in check mode.
     type: list
     elements: dict
@@ -126,6 +161,11 @@ options:
         type: list
         elements: str
         required: true
+      script:
+        description:
+          - A program of the controller, searched for as O(files) is, that is copied beside the stage for this command alone. In
+            O(validate[].argv) C({script}) is replaced by its path; name its interpreter before it.
+        type: str
       fail_on:
         description: Regular expressions, searched for in each line of the output; a match fails the command whatever its exit status.
         type: list
@@ -183,8 +223,8 @@ notes:
     same O(id) finish or undo what a killed run left.
   - A symbolic link in the place of a file is replaced, never followed. Directories may be symbolic links as long as they stay
     below O(dest).
-  - Content of O(extra) is part of the task's arguments, which some callback plugins print. Secrets belong into templates, or the
-    task needs C(no_log).
+  - Content of O(extra) is part of the task's arguments, which some callback plugins print. Secrets belong into templates or into
+    O(extra_from), or the task needs C(no_log).
   - All runs on a host that share a O(state_dir) wait for each other.
 seealso:
   - module: ansible.builtin.template
@@ -253,6 +293,13 @@ removed_files:
   type: list
   elements: str
   sample: [/etc/rspamd/local.d/greylist.conf]
+changed_keys:
+  description:
+    - Of each file in O(line_keys) that was replaced, the keys of lines that are not as they were or not there any more, sorted. Those of
+      new lines are not in it.
+  returned: success
+  type: dict
+  sample: {/etc/dovecot/users: [me@example.org]}
 adopted_files:
   description: Files that were there before the first run and have been replaced.
   returned: success
@@ -327,8 +374,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree as engine
-from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._config_tree import engine, rules
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 
 SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -343,14 +389,16 @@ def interrupted(number: int, _frame: Any) -> None:
 
 def tree_of(params: dict[str, Any]) -> engine.Tree:
     """Return what is wanted, from the module's options."""
-    files, diff = rules.unpack(params["_tree"] or "")
+    files, diff, scripts = rules.unpack(params["_tree"] or "")
     same = (
-        "id", "dest", "owner", "group", "modes", "secret", "exclude", "initial", "stage_live", "validate", "prune", "backup", "state_dir",
+        "id", "dest", "owner", "group", "modes", "secret", "exclude", "initial", "line_keys", "stage_live", "validate", "prune", "backup",
+        "state_dir",
     )  # fmt: skip
     if params["state"] == "absent":
         kept = {name: params[name] for name in ("id", "backup", "secret", "state_dir")}
         return engine.Tree(dest="", files={}, absent=True, diff=diff, **kept)
-    return engine.Tree(files=files, diff=diff, mode=rules.octal_mode(params["mode"], "mode"), **{name: params[name] for name in same})
+    mode = rules.octal_mode(params["mode"], "mode")
+    return engine.Tree(files=files, diff=diff, scripts=scripts, mode=mode, **{name: params[name] for name in same})
 
 
 def main() -> None:

@@ -218,27 +218,29 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _names
+from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._keys import dkim as dkim_keys
+from ansible_collections.postmaster.mail.plugins.module_utils._records import dkim
 
 
-def _public(facts: _dkim.KeyFacts | None) -> dict:
+def _public(facts: dkim.KeyFacts | None) -> dict:
     """What a diff says of a key."""
     if facts is None:
         return {"state": "absent"}
     return {"state": "present", "algorithm": facts.algorithm, "bits": facts.bits, "format": facts.format, "fingerprint": facts.fingerprint}
 
 
-def _diff(path: str, before: _dkim.KeyFacts | None, after: _dkim.KeyFacts | None) -> dict:
+def _diff(path: str, before: dkim.KeyFacts | None, after: dkim.KeyFacts | None) -> dict:
     return {"before_header": path, "after_header": path, "before": _public(before), "after": _public(after)}
 
 
 def _public_file(
     module: AnsibleModule,
-    attributes: _dkim_key.Attributes,
+    attributes: dkim_keys.Attributes,
     path: str,
-    old: _dkim.KeyFacts | None,
-    key: _dkim_key.PrivateKey | None,
+    old: dkim.KeyFacts | None,
+    key: dkim_keys.PrivateKey | None,
     result: dict,
 ) -> None:
     """Make the file of the public key follow the private one.
@@ -253,22 +255,22 @@ def _public_file(
     result["changed"] = True
     if not module.check_mode:
         if old and module.params["backup"]:
-            result["public_backup_file"] = _dkim_key.keep_copy(path)
-        _dkim_key.place(path, key.public_pem(), lambda handle: attributes.give(handle, mode="0644"), replace=True)
+            result["public_backup_file"] = dkim_keys.keep_copy(path)
+        dkim_keys.place(path, key.public_pem(), lambda handle: attributes.give(handle, mode="0644"), replace=True)
 
 
 def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     """Make sure that the key exists; return the module's result."""
     params = module.params
     domain, selector = _names.domain_name(params["domain"]), _names.selector(params["selector"])
-    _dkim.published(selector, domain, None)
-    short = _dkim.check_wanted(params["algorithm"], params["bits"], params["format"])
-    attributes = _dkim_key.Attributes(module)
+    dkim.published(selector, domain, None)
+    short = dkim.check_wanted(params["algorithm"], params["bits"], params["format"])
+    attributes = dkim_keys.Attributes(module)
     attributes.check_key(path)
-    old_public = _dkim_key.read_public(public_path) if public_path else None
+    old_public = dkim_keys.read_public(public_path) if public_path else None
     if not module.check_mode:
-        _dkim_key.clean(path)
-    step = _dkim_key.plan(path, params["algorithm"], params["bits"], params["format"], params["regenerate"])
+        dkim_keys.clean(path)
+    step = dkim_keys.plan(path, params["algorithm"], params["bits"], params["format"], params["regenerate"])
     if step.action == "create":
         _names.new_selector(selector)
     warnings = list(step.warnings)
@@ -277,13 +279,13 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     result = {"changed": step.action != "keep", "path": path}
     key = step.new or (step.old if step.action == "keep" else None)
     if not module.check_mode:
-        key, backup_file = _dkim_key.carry_out(step, attributes.give, params["backup"])
+        key, backup_file = dkim_keys.carry_out(step, attributes.give, params["backup"])
         if backup_file:
             result["backup_file"] = backup_file
     facts = key.facts if key else None
     bits = 256 if params["algorithm"] == "ed25519" else params["bits"]
-    form = params["format"] or _dkim.FORMATS[params["algorithm"]][0]
-    yet_to_be_made = _dkim.KeyFacts(params["algorithm"], bits, "", "known after the run", form)
+    form = params["format"] or dkim.FORMATS[params["algorithm"]][0]
+    yet_to_be_made = dkim.KeyFacts(params["algorithm"], bits, "", "known after the run", form)
     told = facts or yet_to_be_made
     result["diff"] = [_diff(path, step.old and step.old.facts, told)]
     if step.action == "keep" and attributes.correct(path, result["diff"][0]):
@@ -292,7 +294,7 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
         result["diff"].append(_diff(public_path, old_public, told._replace(format="spki")))
         _public_file(module, attributes, public_path, old_public, key, result)
     result.update(
-        record=_dkim.published(selector, domain, facts, params["flags"], params["notes"]),
+        record=dkim.published(selector, domain, facts, params["flags"], params["notes"]),
         public_key=facts.public_key if facts else None,
         fingerprint=facts.fingerprint if facts else None,
         algorithm=told.algorithm,
@@ -306,10 +308,10 @@ def present(module: AnsibleModule, path: str, public_path: str | None) -> dict:
 
 def absent(module: AnsibleModule, path: str, public_path: str | None) -> dict:
     """Remove the key, and the public one, if they are keys; return the module's result."""
-    old = _dkim_key.read(path)
+    old = dkim_keys.read(path)
     found = {"backup_file": (path, old and old.facts)}
     if public_path:
-        found["public_backup_file"] = (public_path, _dkim_key.read_public(public_path))
+        found["public_backup_file"] = (public_path, dkim_keys.read_public(public_path))
     result = {"changed": False, "path": path, "diff": [_diff(name, facts, None) for name, facts in found.values()]}
     for backup, (name, facts) in found.items():
         if facts is None:
@@ -317,8 +319,8 @@ def absent(module: AnsibleModule, path: str, public_path: str | None) -> dict:
         result["changed"] = True
         if not module.check_mode:
             if module.params["backup"]:
-                result[backup] = _dkim_key.keep_copy(name)
-            _dkim_key.remove(name)
+                result[backup] = dkim_keys.keep_copy(name)
+            dkim_keys.remove(name)
     return result
 
 
@@ -344,13 +346,13 @@ def main() -> None:
         required_if=[("state", "present", ["domain", "selector"])],
         supports_check_mode=True,
     )
-    if _dkim_key.CRYPTOGRAPHY_ERROR:
-        module.fail_json(msg=missing_required_lib("cryptography >= 38"), exception=_dkim_key.CRYPTOGRAPHY_ERROR)
+    if dkim_keys.CRYPTOGRAPHY_ERROR:
+        module.fail_json(msg=missing_required_lib("cryptography >= 38"), exception=dkim_keys.CRYPTOGRAPHY_ERROR)
     try:
-        path = _dkim_key.file_path("path", module.params["path"])
+        path = dkim_keys.file_path("path", module.params["path"])
         public_path = module.params["public_path"]
         if public_path is not None:
-            public_path = _dkim_key.file_path("public_path", public_path)
+            public_path = dkim_keys.file_path("public_path", public_path)
             if public_path == path:
                 raise MailError(f"public_path {public_path!r} must be another file than path")
         work = present if module.params["state"] == "present" else absent
@@ -359,7 +361,7 @@ def main() -> None:
             # In check mode, the task that would have made the directory did not run.
             if name and work is present and not module.check_mode and not os.path.isdir(os.path.dirname(name)):
                 raise MailError(f"{option} {name!r} is in a directory that does not exist")
-        lock = contextlib.nullcontext() if module.check_mode or not os.path.isdir(directory) else _dkim_key.locked(directory)
+        lock = contextlib.nullcontext() if module.check_mode or not os.path.isdir(directory) else dkim_keys.locked(directory)
         with lock:
             result = work(module, path, public_path)
     except MailError as exc:

@@ -235,8 +235,12 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dkim, _dkim_key, _dkimproxy, _names, _opendkim, _safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._io import safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils._keys import dkim as dkim_keys
+from ansible_collections.postmaster.mail.plugins.module_utils._keys import dkimproxy, opendkim
+from ansible_collections.postmaster.mail.plugins.module_utils._records import dkim
 
 STATE = "/var/lib/postmaster-mail"
 ORIGINS = {"keep": "existing", "copy": "adopted", "create": "created"}
@@ -264,7 +268,7 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
         selector = settings.get("selector")
         algorithm = settings.get("algorithm") or params["algorithm"]
         try:
-            _dkim.check_wanted(algorithm, bits, None)
+            dkim.check_wanted(algorithm, bits, None)
             selector = _names.selector(selector) if selector else None
         except MailError as exc:
             raise MailError(f"domains: {domain}: {exc}") from None
@@ -272,9 +276,9 @@ def _wanted(params: dict) -> dict[str, dict[str, Any]]:
     return {domain: settings for domain, settings in found.items() if settings["enabled"]}
 
 
-def _signers(params: dict, domains: Iterable[str]) -> tuple[dict[str, list[_dkim.Signer]], list[str]]:
+def _signers(params: dict, domains: Iterable[str]) -> tuple[dict[str, list[dkim.Signer]], list[str]]:
     """Return which keys sign for each domain by the configuration of dkimproxy and OpenDKIM, and what of it cannot be read."""
-    found: dict[str, list[_dkim.Signer]] = {}
+    found: dict[str, list[dkim.Signer]] = {}
     unread = []
     for option in ("dkimproxy", "opendkim"):
         for path in params[option]:
@@ -282,10 +286,10 @@ def _signers(params: dict, domains: Iterable[str]) -> tuple[dict[str, list[_dkim
                 raise MailError(f"{option} {path!r} must be an absolute path")
             text = _text(path)
             if option == "dkimproxy":
-                signers = _dkimproxy.signers(text, path, _text(_dkimproxy.sender_map(text) or ""))
+                signers = dkimproxy.signers(text, path, _text(dkimproxy.sender_map(text) or ""))
             else:
                 try:
-                    signers = _opendkim.signers(text, path, domains, _text)
+                    signers = opendkim.signers(text, path, domains, _text)
                 except MailError as exc:
                     unread.append(f"{exc}: if there are keys of these domains, name them in dkim_adopt")
                     continue
@@ -314,11 +318,11 @@ def _in_use(path: str | None) -> dict[tuple[str, str], str | None]:
         raise MailError(f"signing {path!r} is not a JSON file of domain to a list of dictionaries with selector") from exc
 
 
-def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: dict[tuple[str, str], str | None], path_of: Any) -> dict:
+def _described(member: dkim_keys.Member, facts: dkim.KeyFacts | None, in_use: dict[tuple[str, str], str | None], path_of: Any) -> dict:
     """What is returned of one domain."""
     step = member.step
     bits = 256 if step.algorithm == "ed25519" else step.bits
-    told = facts or _dkim.KeyFacts(step.algorithm, bits, "", "", _dkim.FORMATS[step.algorithm][0])
+    told = facts or dkim.KeyFacts(step.algorithm, bits, "", "", dkim.FORMATS[step.algorithm][0])
     return {
         "selector": member.selector,
         "selectors": member.selectors,
@@ -331,7 +335,7 @@ def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: d
                 "path": path_of(member.domain, selector),
                 "in_use": (member.domain, selector) in in_use,
                 "since": in_use.get((member.domain, selector)),
-                **{name: _dkim.published(selector, member.domain, key.facts)[name] for name in ("name", "value")},
+                **{name: dkim.published(selector, member.domain, key.facts)[name] for name in ("name", "value")},
             }
             for selector, key in member.others
         ],
@@ -342,11 +346,11 @@ def _described(member: _dkim_key.Member, facts: _dkim.KeyFacts | None, in_use: d
         "format": told.format,
         "public_key": facts.public_key if facts else None,
         "fingerprint": facts.fingerprint if facts else None,
-        **_dkim.published(member.selector, member.domain, facts),
+        **dkim.published(member.selector, member.domain, facts),
     }
 
 
-def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: str) -> bool:
+def _directory(module: AnsibleModule, attributes: dkim_keys.Attributes, path: str) -> bool:
     """Make sure that the directory exists with its attributes; return whether that changes anything."""
     mode = module.params["directory_mode"]
     if os.path.isdir(path):
@@ -362,7 +366,7 @@ def _directory(module: AnsibleModule, attributes: _dkim_key.Attributes, path: st
             raise MailError(f"directory {path!r} is in a directory that does not exist")
         for one in reversed(missing):
             # Closed until it belongs to whom it should; a parallel run may have made it meanwhile.
-            with _safe_files.place(one, follow=False) as found, contextlib.suppress(FileExistsError):
+            with safe_files.place(one, follow=False) as found, contextlib.suppress(FileExistsError):
                 os.mkdir(found.name, 0o700, dir_fd=found.folder)
             if one != path:
                 os.chmod(one, 0o755)
@@ -378,7 +382,7 @@ def _alone(path: str) -> None:
     """
     while not os.path.isdir(os.path.dirname(path)):
         path = os.path.dirname(path)
-    with _safe_files.place(path, follow=False) as found:
+    with safe_files.place(path, follow=False) as found:
         if found.foreign:
             raise MailError(
                 f"directory {path!r} is below {found.foreign!r}, which {found.foreign_user} can change: whoever that is could put another "
@@ -389,8 +393,8 @@ def _alone(path: str) -> None:
 def keyring(module: AnsibleModule) -> dict:
     """Do the module's work; return its result."""
     params = module.params
-    directory = _dkim_key.file_path("directory", params["directory"])
-    adopt = _dkim_key.places(params["adopt"])
+    directory = dkim_keys.file_path("directory", params["directory"])
+    adopt = dkim_keys.places(params["adopt"])
     domains = _wanted(params)
     default_selector = _names.new_selector(params["default_selector"], "default_selector")
     for former in params["former"]:
@@ -399,10 +403,10 @@ def keyring(module: AnsibleModule) -> dict:
     _alone(directory)
     in_use = _in_use(params["signing"])
     signers, unread = _signers(params, domains)
-    attributes = _dkim_key.Attributes(module)
+    attributes = dkim_keys.Attributes(module)
 
-    def planned() -> list[_dkim_key.Member]:
-        members = _dkim_key.plan_keyring(directory, params["file_pattern"], domains, default_selector, adopt, signers, params["former"])
+    def planned() -> list[dkim_keys.Member]:
+        members = dkim_keys.plan_keyring(directory, params["file_pattern"], domains, default_selector, adopt, signers, params["former"])
         for member in members:
             attributes.check_key(member.step.path)
             if member.step.action == "create" and (member.domain, member.selector) in in_use:
@@ -414,7 +418,7 @@ def keyring(module: AnsibleModule) -> dict:
         return members
 
     def path_of(domain: str, selector: str) -> str:
-        return _dkim_key.key_path(directory, params["file_pattern"], domain, selector)
+        return dkim_keys.key_path(directory, params["file_pattern"], domain, selector)
 
     changed = False
     if module.check_mode or not os.path.isdir(directory):
@@ -422,21 +426,21 @@ def keyring(module: AnsibleModule) -> dict:
         members = planned()
         changed = _directory(module, attributes, directory)
     keys, after = {}, {}
-    with contextlib.nullcontext() if module.check_mode else _dkim_key.locked(directory):
+    with contextlib.nullcontext() if module.check_mode else dkim_keys.locked(directory):
         if not module.check_mode:
             members = planned()
             changed = _directory(module, attributes, directory) or changed
         for member in members:
             if not module.check_mode:
-                member = _dkim_key.named(member, directory, params["file_pattern"], default_selector)
+                member = dkim_keys.named(member, directory, params["file_pattern"], default_selector)
                 for moved in member.moved:
-                    _dkim_key.clean(moved.path)
-                    _dkim_key.carry_out(moved, attributes.give)
+                    dkim_keys.clean(moved.path)
+                    dkim_keys.carry_out(moved, attributes.give)
             step = member.step
             facts = step.facts
             if not module.check_mode:
-                _dkim_key.clean(step.path)
-                key, _none = _dkim_key.carry_out(step, attributes.give)
+                dkim_keys.clean(step.path)
+                key, _none = dkim_keys.carry_out(step, attributes.give)
                 facts = key.facts
             if step.action == "keep":
                 changed = attributes.correct(step.path) or changed
@@ -446,7 +450,7 @@ def keyring(module: AnsibleModule) -> dict:
                 after[name] = {"origin": ORIGINS[step.action], "fingerprint": facts.fingerprint if facts else "known after the run"}
             if step.action == "copy":
                 module.warn(f"{member.domain}: the key {step.source} is adopted as {step.path}; the original was left alone")
-            elif step.action == "keep" and _dkim_key.silent(facts):
+            elif step.action == "keep" and dkim_keys.silent(facts):
                 module.warn(
                     f"{member.domain}: the key {step.path} is Ed25519 in PEM, and Rspamd before 3.13.2 signs nothing with it, without a "
                     "word: write it as a seed, with postmaster.mail.dkim_keypair and format=seed"
@@ -483,8 +487,8 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    if _dkim_key.CRYPTOGRAPHY_ERROR:
-        module.fail_json(msg=missing_required_lib("cryptography >= 38"), exception=_dkim_key.CRYPTOGRAPHY_ERROR)
+    if dkim_keys.CRYPTOGRAPHY_ERROR:
+        module.fail_json(msg=missing_required_lib("cryptography >= 38"), exception=dkim_keys.CRYPTOGRAPHY_ERROR)
     try:
         result = keyring(module)
     except MailError as exc:

@@ -42,6 +42,13 @@ options:
       owned_prefix:
         description: See O(owned_prefix).
         type: str
+      may_drop:
+        description:
+          - Terms of an SPF record that is replaced by this one, such as C(include:spf.example.net), by which others may send and which need
+            not stand in it. Where a list is given, also an empty one, any other such term is an error, before anything is changed.
+          - Left out, the module warns of such terms.
+        type: list
+        elements: str
 notes:
   - Updates go out as one message for each zone, which holds the old records as prerequisites (RFC 2136 section 2.4). A change
     made by somebody else in between is an error and is not overwritten. After the server has accepted an update, the
@@ -243,16 +250,17 @@ served:
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _dns_engine
+from ansible_collections.postmaster.mail.plugins.module_utils._dns import client as dns_client
+from ansible_collections.postmaster.mail.plugins.module_utils._dns import engine as dns_engine
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=_dns_engine.argument_spec(txt_only=True), supports_check_mode=True, **_dns_engine.constraints(txt_only=True)
+        argument_spec=dns_engine.argument_spec(txt_only=True), supports_check_mode=True, **dns_engine.constraints(txt_only=True)
     )
-    if not _dns_ask.HAS_DNSPYTHON and _dns_engine.needs_dnspython(module.params):
-        module.fail_json(msg=missing_required_lib("dnspython"), exception=_dns_ask.DNSPYTHON_TRACEBACK)
-    result = _dns_engine.outcome(module.params, module.check_mode, module)
+    if not dns_client.HAS_DNSPYTHON and dns_engine.needs_dnspython(module.params):
+        module.fail_json(msg=missing_required_lib("dnspython"), exception=dns_client.DNSPYTHON_TRACEBACK)
+    result = dns_engine.outcome(module.params, module.check_mode, module)
     for warning in result.pop("warnings", ()):
         module.warn(warning)
     if result.pop("failed", False):

@@ -231,10 +231,10 @@ import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _mailman
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._mailman2 import DIRECTORIES, Mailman2
-from ansible_collections.postmaster.mail.plugins.module_utils._mailman_rest import Mailman3, credentials
+from ansible_collections.postmaster.mail.plugins.module_utils._mailman import rules as mailman_rules
+from ansible_collections.postmaster.mail.plugins.module_utils._mailman.mailman2 import DIRECTORIES, Mailman2
+from ansible_collections.postmaster.mail.plugins.module_utils._mailman.rest import Mailman3, credentials
 
 # What postmap compiles a table into, by type.
 COMPILED = (".db", ".cdb", ".lmdb")
@@ -267,7 +267,7 @@ def connect(module: AnsibleModule) -> Mailman2 | Mailman3:
 
 
 def without_commands(
-    module: AnsibleModule, lists: list[_mailman.MailingList], every: list[_mailman.MailingList], wanted: _mailman.Commands
+    module: AnsibleModule, lists: list[mailman_rules.MailingList], every: list[mailman_rules.MailingList], wanted: mailman_rules.Commands
 ) -> dict:
     """Take the command addresses out of the virtual file; returns what changed and its diff."""
     path = module.params["virtual_file"]
@@ -278,7 +278,7 @@ def without_commands(
             before = file.read()
     except OSError as exc:
         raise MailError(f"virtual_file {path}: {exc.strerror}") from exc
-    after, gone = _mailman.virtual_without(before, [entry.name for entry in lists], [entry.name for entry in every], wanted)
+    after, gone = mailman_rules.virtual_without(before, [entry.name for entry in lists], [entry.name for entry in every], wanted)
     # A run that was ended between the two steps has left a compiled table that is older than its source.
     stale = any(os.path.exists(path + ending) and os.path.getmtime(path + ending) < os.path.getmtime(path) for ending in COMPILED)
     sides = {side: text.encode("utf-8", "backslashreplace").decode("utf-8") for side, text in (("before", before), ("after", after))}
@@ -307,7 +307,7 @@ def shown(name: str, values: dict) -> dict:
     }
 
 
-def told(plan: dict[_mailman.MailingList, dict[str, tuple]]) -> list[dict]:
+def told(plan: dict[mailman_rules.MailingList, dict[str, tuple]]) -> list[dict]:
     """The lists and their changes, as the module returns them."""
     return [
         {"address": entry.address, "changes": {name: {"before": pair[0], "after": pair[1]} for name, pair in changes.items()}}
@@ -318,9 +318,9 @@ def told(plan: dict[_mailman.MailingList, dict[str, tuple]]) -> list[dict]:
 def harden(module: AnsibleModule) -> dict:
     """Plan for all lists, then apply; nothing is changed before everything is known to be sound."""
     options = module.params
-    wanted_commands = _mailman.commands(options["remove_addresses"], options["keep_addresses"])
+    wanted_commands = mailman_rules.commands(options["remove_addresses"], options["keep_addresses"])
     mailman = connect(module)
-    settings = _mailman.profile(options["profile"], mailman.version, options["settings"])
+    settings = mailman_rules.profile(options["profile"], mailman.version, options["settings"])
     every = mailman.lists()
     lists = every if options["lists"] is None else [mailman.find(name) for name in options["lists"]]
     if None in lists:
@@ -329,16 +329,16 @@ def harden(module: AnsibleModule) -> dict:
     lists = list(dict.fromkeys(lists))
     plan = {}
     for entry in lists:
-        current = mailman.read(entry, _mailman.BANS in settings)
+        current = mailman.read(entry, mailman_rules.BANS in settings)
         plan[entry] = mailman.differences(current, settings, list(options["settings"]))
-    refusals = _mailman.refused(lists, every, wanted_commands)
+    refusals = mailman_rules.refused(lists, every, wanted_commands)
     result = {
         "version": mailman.version,
         "lists": told(plan),
         "refusals": {
-            "addresses": _mailman.refused_addresses(refusals),
-            "postfix": _mailman.postfix_table(refusals, options["refusal_text"]),
-            "opensmtpd": _mailman.opensmtpd_table(refusals),
+            "addresses": mailman_rules.refused_addresses(refusals),
+            "postfix": mailman_rules.postfix_table(refusals, options["refusal_text"]),
+            "opensmtpd": mailman_rules.opensmtpd_table(refusals),
         },
     }
     changed = {entry: changes for entry, changes in plan.items() if changes}
@@ -346,14 +346,14 @@ def harden(module: AnsibleModule) -> dict:
         mailman.check(entry, changes)
     virtual = without_commands(module, lists, every, wanted_commands)
 
-    def outcome(changed: dict[_mailman.MailingList, dict[str, tuple]]) -> dict:
+    def outcome(changed: dict[mailman_rules.MailingList, dict[str, tuple]]) -> dict:
         diff = [shown(entry.address, changes) for entry, changes in changed.items()]
         if virtual["removed_addresses"]:
             diff.append(virtual["diff"])
         kept = {key: virtual[key] for key in ("removed_addresses", "backup_file") if key in virtual}
         return {**kept, "changed": bool(changed) or virtual["changed"], "diff": diff}
 
-    made: dict[_mailman.MailingList, dict[str, tuple]] = {}
+    made: dict[mailman_rules.MailingList, dict[str, tuple]] = {}
     try:
         for entry, changes in ({} if module.check_mode else changed).items():
             mailman.apply(entry, changes, made.setdefault(entry, {}))
@@ -371,7 +371,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "lists": {"type": "list", "elements": "str"},
-            "profile": {"type": "str", "choices": list(_mailman.PROFILES), "default": "quiet"},
+            "profile": {"type": "str", "choices": list(mailman_rules.PROFILES), "default": "quiet"},
             "settings": {"type": "dict", "default": {}},
             "url": {"type": "str"},
             "user": {"type": "str"},
@@ -379,10 +379,10 @@ def main() -> None:
             "config_file": {"type": "path", "default": "/etc/mailman3/mailman.cfg"},
             "virtual_file": {"type": "path"},
             "remove_addresses": {
-                "type": "list", "elements": "str", "default": list(_mailman.COMMANDS), "choices": list(_mailman.SUFFIXES),
+                "type": "list", "elements": "str", "default": list(mailman_rules.COMMANDS), "choices": list(mailman_rules.SUFFIXES),
             },
             "keep_addresses": {"type": "list", "elements": "str", "default": []},
-            "refusal_text": {"type": "str", "default": _mailman.REFUSAL},
+            "refusal_text": {"type": "str", "default": mailman_rules.REFUSAL},
             "version": {"type": "str", "choices": ["auto", "2", "3"], "default": "auto"},
         },
         supports_check_mode=True,

@@ -102,6 +102,12 @@ options:
     elements: str
     choices: [fail, warn, unknown, public, ptr, alias, forward, hostname, helo, generic, families, mx, banner, ehlo, dnsbl_zone, dnsbl]
     default: [fail]
+  tolerate_ipv6:
+    description:
+      - Whether IPv6 addresses whose reverse name does not verify are no failure of the task as long as those of IPv4 do, for a server
+        that then sends by IPv4 alone. RV(unready) has them.
+    type: bool
+    default: false
 seealso:
   - name: RFC 1912, section 2.1
     description: PTR and address records have to match.
@@ -227,6 +233,12 @@ checks:
       returned: with the checks V(dnsbl_zone) and V(dnsbl)
       type: str
       sample: https://check.spamhaus.org/listed/?searchterm=198.51.100.25
+unready:
+  description: The IPv6 addresses whose reverse name does not verify, where those of IPv4 do.
+  returned: always
+  type: list
+  elements: str
+  sample: ["2001:db8:100::25"]
 summary:
   description: How many checks have each status.
   returned: always
@@ -256,11 +268,13 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dnsbl, _rdns
+from ansible_collections.postmaster.mail.plugins.module_utils._dns.client import DNSPYTHON_TRACEBACK, HAS_DNSPYTHON
+from ansible_collections.postmaster.mail.plugins.module_utils._dns.lookups import Lookups
+from ansible_collections.postmaster.mail.plugins.module_utils._dns.outcome import LookupOutcome, Question
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._outcome import Outcome, Question
-from ansible_collections.postmaster.mail.plugins.module_utils._resolve import DNSPYTHON_IMPORT_ERROR, HAS_DNSPYTHON, Resolver
-from ansible_collections.postmaster.mail.plugins.module_utils._smtp import greet
+from ansible_collections.postmaster.mail.plugins.module_utils._rdns import dnsbl
+from ansible_collections.postmaster.mail.plugins.module_utils._rdns import rules as rdns
+from ansible_collections.postmaster.mail.plugins.module_utils._rdns.greet import greet
 
 # A list that answers within so many seconds, once all of them are asked, is asked for its reason only about what it lists. A
 # slower one is asked meanwhile, so that it costs the time of one answer and not of two. Lists limit what one resolver may ask,
@@ -269,37 +283,37 @@ PATIENCE = 0.25
 
 
 async def look(
-    plan: _rdns.Plan, nameservers: list[str] | None, port: int, timeout: float, lifetime: float, smtp_port: int
-) -> tuple[dict[Question, Outcome], dict[str, _rdns.Greeting]]:
+    plan: rdns.LookupPlan, nameservers: list[str] | None, port: int, timeout: float, lifetime: float, smtp_port: int
+) -> tuple[dict[Question, LookupOutcome], dict[str, rdns.Greeting]]:
     """Ask everything at once; a question that follows from an answer is asked the moment that the answer is there."""
-    resolver = Resolver(nameservers, port, timeout, lifetime)
-    answers: dict[Question, Outcome] = {}
+    lookups = Lookups(nameservers, port, timeout, lifetime)
+    answers: dict[Question, LookupOutcome] = {}
 
     async def ask(questions: list[Question]) -> None:
         await asyncio.gather(*(ask_on(question) for question in questions))
 
     async def ask_on(question: Question) -> None:
-        outcome = await resolver.ask(*question)
+        outcome = await lookups.ask(*question)
         if question not in answers:
             answers[question] = outcome
-            further = _rdns.follow_ups(plan, outcome)
+            further = rdns.follow_ups(plan, outcome)
             if further:
                 await ask(further)
 
-    async def listen() -> dict[str, _rdns.Greeting]:
+    async def listen() -> dict[str, rdns.Greeting]:
         wanted = plan.addresses if plan.check_banner else ()
         return dict(zip(wanted, await asyncio.gather(*(greet(address, smtp_port, timeout, lifetime) for address in wanted))))
 
     try:
-        first = _rdns.first_questions(plan)
+        first = rdns.first_questions(plan)
         asking = asyncio.gather(ask(first), listen())
-        while resolver.sent < len(first) and not asking.done():
+        while lookups.sent < len(first) and not asking.done():
             await asyncio.sleep(0.02)
         await asyncio.wait([asking], timeout=PATIENCE)
-        await ask(_rdns.open_reasons(plan, answers))
+        await ask(rdns.open_reasons(plan, answers))
         _done, greetings = await asking
     finally:
-        resolver.close()
+        lookups.close()
     return answers, greetings
 
 
@@ -314,36 +328,39 @@ ARGUMENT_SPEC = {
     "nameserver_port": {"type": "int", "default": 53},
     "timeout": {"type": "float", "default": 5.0},
     "lifetime": {"type": "float", "default": 20.0},
-    "fail_on": {"type": "list", "elements": "str", "default": ["fail"], "choices": list(_rdns.FAIL_ON)},
+    "fail_on": {"type": "list", "elements": "str", "default": ["fail"], "choices": list(rdns.FAIL_ON)},
+    "tolerate_ipv6": {"type": "bool", "default": False},
 }
 
 
 def secrets(options: Mapping[str, Any]) -> set[str]:
     """The access keys in the names of DNS lists."""
-    return {label for value in options["dnsbls"] for label in _dnsbl.secret_labels(value)}
+    return {label for value in options["dnsbls"] for label in dnsbl.secret_labels(value)}
 
 
 def verify(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Do what the options of the module say and return its result; C(failed) in it says so."""
+    """Do what the options of the module say and return its result; ``failed`` in it says so."""
     try:
-        plan = _rdns.plan(options["addresses"], options["hostname"], options["domains"], options["check_banner"], options["dnsbls"])
+        plan = rdns.plan(options["addresses"], options["hostname"], options["domains"], options["check_banner"], options["dnsbls"])
         answers, greetings = asyncio.run(
             look(plan, options["nameservers"], options["nameserver_port"], options["timeout"], options["lifetime"], options["smtp_port"])
         )
     except MailError as exc:
-        return {"changed": False, "failed": True, "msg": str(exc), "checks": [], "summary": _rdns.summary([])}
-    checks = _rdns.judge(plan, answers, greetings)
-    failing = _rdns.failing(checks, options["fail_on"])
-    result = {"changed": False, "checks": checks, "summary": _rdns.summary(checks)}
+        return {"changed": False, "failed": True, "msg": str(exc), "checks": [], "unready": [], "summary": rdns.summary([])}
+    checks = rdns.judge(plan, answers, greetings)
+    unready = rdns.unready(checks)
+    tolerated = unready if options["tolerate_ipv6"] else []
+    failing = rdns.failing([entry for entry in checks if entry["address"] not in tolerated], options["fail_on"])
+    result = {"changed": False, "checks": checks, "unready": unready, "summary": rdns.summary(checks)}
     if failing:
-        result.update(failed=True, msg=f"{len(failing)} of {len(checks)} checks failed:\n{_rdns.report(failing)}")
+        result.update(failed=True, msg=f"{len(failing)} of {len(checks)} checks failed:\n{rdns.report(failing)}")
     return result
 
 
 def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     if not HAS_DNSPYTHON:
-        module.fail_json(msg=missing_required_lib("dnspython >= 2.3"), exception=DNSPYTHON_IMPORT_ERROR)
+        module.fail_json(msg=missing_required_lib("dnspython >= 2.3"), exception=DNSPYTHON_TRACEBACK)
     module.no_log_values.update(secrets(module.params))
     result = verify(module.params)
     if result.pop("failed", False):

@@ -129,12 +129,15 @@ import re
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _certificate, _config_tree_rules, _names, _safe_files, _secret_text
+from ansible_collections.postmaster.mail.plugins.module_utils import _names, _secret_text
+from ansible_collections.postmaster.mail.plugins.module_utils._config_tree import rules
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._io import safe_files
+from ansible_collections.postmaster.mail.plugins.module_utils._keys import certificate
 
 
 def read(path):
-    """Return the bytes of a file, or C(None) where there is none."""
+    """Return the bytes of a file, or ``None`` where there is none."""
     try:
         with open(path, "rb") as stream:
             return stream.read()
@@ -148,7 +151,7 @@ def lineage(params, chain):
     renewal = read(os.path.join(os.path.dirname(live), "renewal", f"{name}.conf"))
     issued = read(os.path.join(params["lineage"], "fullchain.pem"))
     text = None if renewal is None else renewal.decode("utf-8", "replace")
-    return _certificate.lineage(text, issued, chain, params["authenticator"], params["server"])
+    return certificate.lineage(text, issued, chain, params["authenticator"], params["server"])
 
 
 def source(text, option):
@@ -170,26 +173,26 @@ def plan(params, wanted):
     """Return (key text, chain text) as they have to be; what is kept is returned as it is."""
     key, chain = read(params["key"]), read(params["chain"])
     if params["source_key"]:
-        key = _certificate.only_key(source(params["source_key"], "source_key"), "source_key")
-        chain = _certificate.only_certificates(source(params["source_chain"], "source_chain"), "source_chain")
-        _certificate.check_pair(
-            _certificate.load_key(key, "source_key"), _certificate.load_leaf(chain, "source_chain"), wanted, "source_key and source_chain"
+        key = certificate.only_key(source(params["source_key"], "source_key"), "source_key")
+        chain = certificate.only_certificates(source(params["source_chain"], "source_chain"), "source_chain")
+        certificate.check_pair(
+            certificate.load_key(key, "source_key"), certificate.load_leaf(chain, "source_chain"), wanted, "source_key and source_chain"
         )
         return key, chain
     if key is None and chain is not None:
         raise MailError(f"chain {params['chain']!r} exists but key {params['key']!r} does not: restore the key or remove the chain")
-    private = _certificate.new_key() if key is None else _certificate.load_key(key, f"key {params['key']!r}")
+    private = certificate.new_key() if key is None else certificate.load_key(key, f"key {params['key']!r}")
     if chain is not None:
-        leaf = _certificate.load_leaf(chain, f"chain {params['chain']!r}")
-        if not _certificate.matches(private, leaf):
+        leaf = certificate.load_leaf(chain, f"chain {params['chain']!r}")
+        if not certificate.matches(private, leaf):
             raise MailError(f"key {params['key']!r} is not that of chain {params['chain']!r}: restore the pair or remove both")
-        facts = _certificate.facts(leaf, wanted)
+        facts = certificate.facts(leaf, wanted)
         good = not facts["missing_names"] and facts["days_left"] > 30 if facts["stand_in"] else not params["replace"]
         if good:
             if _secret_text.has_private_key(chain):
-                chain = _certificate.only_certificates(chain, f"chain {params['chain']!r}")
+                chain = certificate.only_certificates(chain, f"chain {params['chain']!r}")
             return key, chain
-    return (_certificate.key_text(private) if key is None else key), _certificate.stand_in(private, wanted)
+    return (certificate.key_text(private) if key is None else key), certificate.stand_in(private, wanted)
 
 
 def describe(text, wanted):
@@ -197,7 +200,7 @@ def describe(text, wanted):
     if text is None:
         return ""
     try:
-        facts = _certificate.facts(_certificate.load_leaf(text, "chain"), wanted)
+        facts = certificate.facts(certificate.load_leaf(text, "chain"), wanted)
     except MailError as exc:
         return f"{exc}\n"
     return f"names {', '.join(facts['names'])}\nnot after {facts['not_after']}\nsha256 {facts['fingerprint']}\n"
@@ -208,14 +211,14 @@ def write(module, path, text, mode, numbers):
     wanted = (*numbers, mode)
     changed = read(path) != text
     if changed and not module.check_mode:
-        _safe_files.write(path, text, lambda handle: _safe_files.change(handle, *wanted))
+        safe_files.write(path, text, lambda handle: safe_files.change(handle, *wanted))
     try:
-        with _safe_files.place(path) as found:
+        with safe_files.place(path) as found:
             handle = found.open()
     except FileNotFoundError:
         return changed
     try:
-        return _safe_files.change(handle, *wanted, module.check_mode) or changed
+        return safe_files.change(handle, *wanted, module.check_mode) or changed
     finally:
         os.close(handle)
 
@@ -255,20 +258,20 @@ def main():
         mutually_exclusive=[("source_key", "replace")],
         supports_check_mode=True,
     )
-    if _certificate.CRYPTOGRAPHY_ERROR:
-        module.fail_json(msg=missing_required_lib("cryptography"), exception=_certificate.CRYPTOGRAPHY_ERROR)
+    if certificate.CRYPTOGRAPHY_ERROR:
+        module.fail_json(msg=missing_required_lib("cryptography"), exception=certificate.CRYPTOGRAPHY_ERROR)
     params = module.params
     try:
         wanted = [_names.domain_name(name, "names") for name in params["names"]]
-        numbers, mode = owners(params, module.check_mode), _config_tree_rules.octal_mode(params["mode"], "mode")
+        numbers, mode = owners(params, module.check_mode), rules.octal_mode(params["mode"], "mode")
         if mode & 0o007:
             raise MailError(f"mode {params['mode']!r} would open the private key to everyone on this host")
         if os.path.realpath(params["key"]) == os.path.realpath(params["chain"]):
             raise MailError(f"key and chain {params['chain']!r} must be two files: everybody may read the chain")
         before = read(params["chain"])
         key, chain = plan(params, wanted)
-        missing = _certificate.gap(chain, "source_chain") if params["source_key"] else ""
-        result = _certificate.facts(_certificate.load_leaf(chain, "chain"), wanted)
+        missing = certificate.gap(chain, "source_chain") if params["source_key"] else ""
+        result = certificate.facts(certificate.load_leaf(chain, "chain"), wanted)
     except MailError as exc:
         module.fail_json(msg=str(exc))
     if missing:

@@ -6,8 +6,10 @@
 
 from __future__ import annotations
 
+import abc
+import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from ansible.module_utils.common.parameters import remove_values
@@ -23,12 +25,12 @@ class ControllerAction(ActionBase):
 
     TRANSFERS_FILES = False
     _supports_async = True
-    #: What AnsibleModule is given: C(argument_spec) and the rules between options.
+    #: What AnsibleModule is given: ``argument_spec`` and the rules between options.
     arguments: ClassVar[dict[str, Any]] = {}
 
+    @abc.abstractmethod
     def perform(self, options: Mapping[str, Any], check_mode: bool) -> tuple[dict[str, Any], set[str]] | None:
         """Do it; return the result and what must not be shown of it, or None if only the module can."""
-        raise NotImplementedError  # each action plugin has its own
 
     def run(self, tmp: Any = None, task_vars: Mapping[str, Any] | None = None) -> dict[str, Any]:
         result = super().run(tmp, task_vars)
@@ -40,7 +42,7 @@ class ControllerAction(ActionBase):
         if done is None:
             result.update(self._execute_module(task_vars=task_vars, wrap_async=self._task.async_val))
         else:
-            result.update(remove_values(*done))
+            result.update(_masked(*done))
         return result
 
     def _is_here(self, task_vars: Mapping[str, Any]) -> bool:
@@ -49,3 +51,9 @@ class ControllerAction(ActionBase):
             return False
         wanted = task_vars.get("ansible_delegated_vars", {}).get(task.delegate_to, task_vars).get("ansible_python_interpreter")
         return self._templar.template(wanted) == sys.executable
+
+
+def _masked(result: dict[str, Any], secrets: Iterable[str]) -> dict[str, Any]:
+    """Return a result as AnsibleModule shows it, walked through only if a secret is in it: it may have thousands of records."""
+    text = json.dumps(result, default=str)
+    return remove_values(result, secrets) if any(json.dumps(secret)[1:-1] in text for secret in secrets) else result

@@ -18,10 +18,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 
 
 def filter_of(function: Callable[..., Any], prefix: str = "", **types: str) -> Callable[..., Any]:
-    """Return the function with its errors as Ansible's own, their words after C(prefix).
+    """Return the function with its errors as Ansible's own, their words after ``prefix``.
 
-    The arguments keep their names, since a filter's options are documented by them. C(types) are those documented: C(str),
-    C(bool), C(dict), C(list), C(list[dict]); nothing else checks what a template gives. None is for arguments of that default.
+    The arguments keep their names, since a filter's options are documented by them. ``types`` are those documented: ``str``,
+    ``bool``, ``dict``, ``list``, ``list[dict]``; nothing else checks what a template gives. None is for arguments of that default.
     Numbers are left to the function, which says their range as well.
     """
     signature = inspect.signature(function)

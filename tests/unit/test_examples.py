@@ -4,7 +4,7 @@
 
 """The examples in the documentation: filters evaluate to what the comment below says, modules take the options.
 
-tests/integration_modules runs those of the modules on a host.
+tests/integration/targets/modules runs those of the modules on a host.
 """
 
 from __future__ import annotations
@@ -45,6 +45,21 @@ def action(task):
 
 
 EVERY = [(kind, name) for kind in ("modules", "filter") for name in plugins(kind)]
+
+
+class StrictLoader(yaml.SafeLoader):
+    """Refuses what YAML forbids and PyYAML takes: a key twice, of which the last one wins."""
+
+    def construct_mapping(self, node, deep=False):
+        names = [self.construct_object(key, deep=True) for key, _value in node.value]
+        assert len(set(names)) == len(names), f"a key twice among {names}"
+        return super().construct_mapping(node, deep)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "plugins").rglob("*.py")), ids=lambda path: path.stem)
+def test_no_key_of_the_documentation_is_there_twice(path):
+    for block in re.findall(r'^(?:DOCUMENTATION|EXAMPLES|RETURN) = r"""\n(.*?)^"""', path.read_text(), re.MULTILINE | re.DOTALL):
+        yaml.load(block, StrictLoader)
 
 
 @pytest.mark.parametrize(("kind", "name"), EVERY, ids=[name for _kind, name in EVERY])

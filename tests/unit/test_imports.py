@@ -26,7 +26,7 @@ OF_THE_CONTROLLER = {"ansible", "jinja2", "packaging", "yaml"}
 
 
 def files(*kinds):
-    return sorted(path for kind in kinds for path in (ROOT / "plugins" / kind).glob("*.py") if path.name != "__init__.py")
+    return sorted(path for kind in kinds for path in (ROOT / "plugins" / kind).rglob("*.py") if path.name != "__init__.py")
 
 
 def module_name(path):
@@ -123,3 +123,53 @@ def test_everything_imports_where_no_library_is_installed(kinds, allowed):
     program = IMPORT_ALONE.format(libraries=libraries, allowed=allowed)
     done = subprocess.run([sys.executable, "-c", program, *names], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr.strip()) == (0, "")
+
+
+UTILITIES = ROOT / "plugins/module_utils"
+#: Packages of pure functions, and the pure files of the others.
+PURE = ("_errors", "_names", "_constants", "_secret_text", "_records", "_model", "_services", "_dns.outcome", "_dns.plan", "_dns.rdata",
+        "_dns.rrset", "_dns.wire", "_dns.zone_file", "_rdns.dnsbl", "_rdns.rules", "_config_tree.rules", "_mailman.rules",
+        "_host.firewall", "_host.info", "_host.system")
+#: What reads or writes, or waits.
+IO = {"asyncio", "fcntl", "glob", "http", "imaplib", "os", "pathlib", "shutil", "select", "smtplib", "socket", "ssl", "subprocess",
+      "tempfile", "threading", "time"}
+
+
+def utilities():
+    """Each utility's name below module_utils to the names that it imports: utilities in the same form, and modules of the library."""
+    graph = {}
+    for path in UTILITIES.rglob("*.py"):
+        if path.name == "__init__.py":
+            continue
+        graph[".".join(path.relative_to(UTILITIES).with_suffix("").parts)] = names = set()
+        for name in imports(path):
+            below = name.split("module_utils.")[1].split(".") if name.startswith(f"{PACKAGE}.plugins.module_utils.") else None
+            if below is None:
+                names.add(name.split(".")[0])
+            else:
+                stop = next(stop for stop in range(len(below), 0, -1) if UTILITIES.joinpath(*below[:stop]).with_suffix(".py").is_file())
+                names.add(".".join(below[:stop]))
+    return graph
+
+
+def test_what_is_pure_imports_nothing_that_reads_or_writes():
+    graph = utilities()
+    pure = {name for name in graph if name.startswith(tuple(f"{entry}." for entry in PURE)) or name in PURE}
+    assert len(pure) > 40
+    assert {name: found for name in pure if (found := graph[name] & (IO | (set(graph) - pure)))} == {}
+
+
+def test_arrows_between_packages_run_one_way_over_seven_floors_at_most():
+    graph = utilities()
+    packages = {}
+    for name, names in graph.items():
+        above = name.split(".")[0]
+        packages.setdefault(above, set()).update(entry.split(".")[0] for entry in names if entry in graph and entry.split(".")[0] != above)
+
+    def floors(of, name, below=()):
+        assert name not in below, " -> ".join([*below, name])
+        return 1 + max((floors(of, entry, (*below, name)) for entry in of[name] if entry in of), default=0)
+
+    assert max(floors(packages, name) for name in packages) <= 7
+    assert max(floors(graph, name) for name in graph) <= 7
+    assert packages["_model"] <= {"_constants", "_dns", "_errors", "_names", "_records", "_secret_text"}

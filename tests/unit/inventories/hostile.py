@@ -18,8 +18,9 @@ import yaml
 from ansible.plugins.filter import core, mathstuff, urlsplit
 from hypothesis import strategies as st
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _model, _sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._model import sinks
+from ansible_collections.postmaster.mail.plugins.plugin_utils._model import checked_model, packed
 
 ROOT = Path(__file__).resolve().parents[3]
 HASH = "$2b$05$zzbso5B/upWl8nrjoq61VOxr8fpZErf3K3utPcxx6i2KhgwtquYWi"
@@ -29,20 +30,35 @@ PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 BASE = {
     "mail_fqdn": "mail.example.org",
     "mail_addresses": ["198.51.100.25", "2001:db8:100::25"],
-    "mail_domains": {"example.org": {}, "example.net": {"catch_all": ["me@example.org"], "spf": {"terms": ["include:spf.example.com"]}}},
-    "mail_users": {"me@example.org": {"password_hash": HASH, "quota": "1G", "senders": ["Sales@example.net"]}},
-    "mail_aliases": {"info@example.org": ["me@example.org", "someone@elsewhere.example"]},
+    "mail_domains": {
+        "example.org": {},
+        "example.net": {"catch_all": ["me@example.org"], "spf": {"terms": ["include:spf.example.com"]}, "mx": {"mx.isp.example": 20}},
+        "twin.example.org": {"alias_of": "example.org"},
+    },
+    "mail_mx_preference": 5,
+    "mail_users": {"me@example.org": {"password_hash": HASH, "quota": "1G", "limit": 500, "senders": ["Sales@example.net"]}},
+    "mail_aliases": {"info@example.org": ["me@example.org", "someone@elsewhere.example"],
+                     "closed@example.org": {"refuse": "Nobody reads this"}, "noreply@example.net": {"discard": True}},
     "mail_postmaster": "owner@elsewhere.example",
     "mail_dns": {"backend": "rfc2136", "server": "198.51.100.2", "key_name": "mail", "key_secret": "c2VjcmV0c2VjcmV0"},
     "mail_certificates": {"method": "acme-http", "email": "me@example.org", "directory": "https://acme.example/dir", "ca": PEM},
     "mail_filter": {"trusted": ["192.0.2.0/24", "2001:db8:7::/48"]},
-    "mail_slow_destinations": {"orange": {"domains": ["orange.example"], "connections": 2, "delay": 1}},
+    "mail_slow_destinations": {"orange": {"domains": ["orange.example"], "mx": ["mx.orange.example"], "connections": 2, "delay": 1}},
+    "mail_outbound": {"warm_up": "2026-12-01", "tls_exceptions": {"partner.example": "none"}},
+    "mail_limits": {"hour": 100, "day": 300},
+    "mail_routes": {
+        "hosts": {"isp": {"host": "smtp.isp.example", "user": "me", "password": "s3cret", "spf": ["include:spf.isp.example"]},
+                  "spare": {"host": "relay.example", "port": 465, "ca": PEM}},
+        "default": "isp", "to": {"far.example": "spare", "near.example": "direct"}, "from": {"example.net": "spare"},
+    },
+    "mail_queue": {"lifetime": "3d", "bounce_lifetime": "7d", "warn_after": "2h"},
     "postfix_trusted_networks": ["127.0.0.0/8", "[::1]/128"],
     "postfix_milter": "inet:127.0.0.1:11332",
     "postfix_tls_key": "/etc/ssl/mail.key",
     "dovecot_mail_home": "/var/vmail",
     "dovecot_junk_headers": {"X-Spam": "Yes*"},
     "opensmtpd_tls_chain": "/etc/ssl/mail.pem",
+    "opensmtpd_dynamic": "junk",
     "opensmtpd_dynamic_names_more": ["(^|[.])pool[0-9]"],
     "protection_trusted": ["127.0.0.0/8", "::1"],
     "resolver_forwarders": ["192.0.2.53"],
@@ -101,16 +117,25 @@ CHANGES = st.one_of(
         _key(where, kind)
         for where, kind in [
             (("mail_fqdn",), "domain"), (("mail_addresses", 0), "ip"), (("mail_domains", None), "domain"),
-            (("mail_domains", "example.net", "catch_all"), "address"), (("mail_domains", "example.org", "txt", None), "text"),
+            (("mail_domains", "example.net", "catch_all"), "address"), (("mail_domains", "twin.example.org", "alias_of"), "domain"),
+            (("mail_domains", "example.net", "alias_of"), "domain"), (("mail_domains", "example.org", "txt", None), "text"),
             (("mail_domains", "example.org", "txt", "x"), "text"), (("mail_domains", "example.org", "dkim", "selector"), "text"),
             (("mail_domains", "example.org", "dmarc", "rua"), "address"), (("mail_domains", "example.net", "spf", "terms", 0), "text"),
+            (("mail_domains", "example.net", "mx", None), "domain"), (("mail_domains", "example.net", "mx", "mx.isp.example"), "text"),
+            (("mail_mx_preference",), "text"),
             (("mail_users", None), "address"), (("mail_users", "me@example.org", "senders", 0), "address"),
             (("mail_users", "me@example.org", "quota"), "text"), (("mail_aliases", None), "address"), (("mail_aliases", None), "address"),
             (("mail_aliases", "info@example.org", 0), "address"), (("mail_aliases", "info@example.org", 1), "address"),
-            (("mail_postmaster",), "address"), (("mail_dns", "server"), "ip"), (("mail_dns", "key_name"), "text"),
+            (("mail_aliases", "closed@example.org", "refuse"), "text"),
+            (("mail_recipient_delimiter",), "text"), (("mail_postmaster",), "address"), (("mail_dns", "server"), "ip"),
+            (("mail_dns", "key_name"), "text"),
             (("mail_dns", "key_secret"), "text"), (("mail_certificates", "email"), "address"), (("mail_certificates", "directory"), "url"),
             (("mail_certificates", "names"), "domain"), (("mail_filter", "trusted", 0), "network"),
-            (("mail_slow_destinations", None), "text"), (("mail_slow_destinations", "orange", "domains"), "domain"),
+            (("mail_slow_destinations", None), "text"), (("mail_routes", "to", None), "domain"),
+            (("mail_routes", "from", None), "domain"), (("mail_slow_destinations", "orange", "domains"), "domain"),
+            (("mail_routes", "hosts", "isp", "host"), "domain"), (("mail_routes", "hosts", "isp", "user"), "address"),
+            (("mail_routes", "hosts", "isp", "password"), "text"), (("mail_routes", "hosts", "isp", "spf", 0), "text"),
+            (("mail_routes", "hosts", "spare", "ca"), "path"), (("mail_routes", "to", "far.example"), "text"),
             (("postfix_trusted_networks", 0), "network"), (("postfix_milter",), "text"), (("postfix_tls_key",), "path"),
             (("dovecot_mail_home",), "path"), (("dovecot_junk_headers", None), "text"), (("dovecot_junk_headers", "X-Spam"), "text"),
             (("dovecot_mail_user",), "text"), (("opensmtpd_tls_chain",), "path"), (("opensmtpd_dynamic_names_more", 0), "regex"),
@@ -160,6 +185,8 @@ def changed(draw):
             at[value] = {
                 "mail_domains": {}, "mail_users": {"password_hash": HASH}, "mail_aliases": ["me@example.org"],
                 "mail_slow_destinations": {"domains": ["slow.example"]},
+                # One that has a rule for each direction already.
+                "mail_routes": "spare",
             }.get(where[0], "x")  # fmt: skip
         elif isinstance(at, dict) or (isinstance(at, list) and isinstance(last, int) and last < len(at)):
             at[last] = value
@@ -171,7 +198,7 @@ def inventories():
 
 
 def systematic():
-    """Every character that an address or a path may have, first and in the middle, in each place that has one."""
+    """Every character that an address or a path may have, first and in the middle, in each place that has one; the longest names."""
     for char in "$&'*/=?^_`{|}~+-#!%":
         for local in (f"{char}a", f"a{char}b"):
             forward = copy.deepcopy(BASE)
@@ -181,9 +208,17 @@ def systematic():
             ours["mail_aliases"][f"{local}@example.org"] = ["me@example.org"]
             ours["mail_users"]["me@example.org"]["senders"] = [f"{local}@example.net"]
             yield ours
+            silent = copy.deepcopy(BASE)
+            silent["mail_aliases"][f"{local}@example.net"] = {"discard": True}
+            silent["mail_aliases"][f"{local}@example.org"] = {"refuse": f"x{char}{char}y"}
+            yield silent
+        yield {**BASE, "mail_recipient_delimiter": char}
     for char in "\"'#$%;,\\ {}@=~+&|<>()*?:!":
         yield {**BASE, "postfix_tls_key": f"/etc/ssl/a{char}b.key"}
         yield {**BASE, "opensmtpd_tls_chain": f"/etc/ssl/a{char}b.pem", "dovecot_mail_home": f"/var/a{char}b"}
+    # The longest name that a host can have, and one octet more.
+    for octets in (64, 65):
+        yield {**BASE, "mail_fqdn": f"{'a' * (octets - len('.example.org'))}.example.org"}
 
 
 # ---- the checks, as inventory_verify makes them
@@ -196,22 +231,24 @@ for _path in sorted(ROOT.glob("roles/*/meta/argument_specs.yml")):
 
 def problems(inventory):
     """Every rule that an inventory breaks."""
-    from ansible_collections.postmaster.mail.plugins.module_utils import _inventory  # it needs ansible-core, and is slow to load
+    from ansible_collections.postmaster.mail.plugins.module_utils._model import types  # it needs ansible-core, and is slow to load
 
     found = []
     shared = {name.removeprefix("mail_"): value for name, value in inventory.items() if name.startswith("mail_")}
     try:
-        _model.normalise(shared, "Debian")
+        checked_model(shared, "Debian")
     except MailError as exc:
         found += exc.rules
     own = {name: value for name, value in inventory.items() if not name.startswith("mail_")}
-    wrong = _inventory.type_errors({name: _OPTIONS[name] for name in own}, own)
+    wrong = types.type_errors({name: _OPTIONS[name] for name in own}, own)
     found += wrong
-    found += _sinks.variable_errors(_OPTIONS, own, {line.split(" ", 1)[0] for line in wrong})
+    found += sinks.variable_errors(_OPTIONS, own, {line.split(" ", 1)[0] for line in wrong})
     if not found:
         for role in ("postfix", "opensmtpd", "rspamd", "resolver"):
             try:
-                Variables(role, inventory)[f"__{role}_plan"]
+                variables = Variables(role, inventory)
+                for name in variables.raw[f"__{role}_checked"]:
+                    variables[name]
             except Exception as exc:
                 cause = exc
                 while cause is not None and not isinstance(cause, MailError):
@@ -228,7 +265,7 @@ _FILTERS = {}
 for _module in (core, mathstuff, urlsplit):
     for _name, _function in _module.FilterModule().filters().items():
         _FILTERS[_name] = _FILTERS[f"ansible.builtin.{_name}"] = _function
-for _path in sorted((ROOT / "plugins/filter").glob("[a-z]*.py")):
+for _path in sorted((ROOT / "plugins/filter").glob("[a-z_]*.py")):
     _module = importlib.import_module(f"ansible_collections.postmaster.mail.plugins.filter.{_path.stem}")
     for _name, _function in _module.FilterModule().filters().items():
         _FILTERS[f"postmaster.mail.{_name}"] = _function
@@ -271,7 +308,12 @@ def _environment(role):
     )  # fmt: skip
     made.context_class = _Context
     made.compiled = {}
-    made.globals["now"] = lambda utc=False: datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
+
+    def now(utc=False, fmt=""):
+        day = datetime.datetime(2026, 11, 29, tzinfo=datetime.timezone.utc)
+        return day.strftime(fmt) if fmt else day
+
+    made.globals["now"] = now
     made.filters = {**_FILTERS, **made.filters}
     for name in ("map", "select", "reject", "selectattr", "rejectattr", "unique"):  # Ansible has lists in their place
         made.filters[name] = _listed(made.filters[name])
@@ -290,23 +332,36 @@ class Variables:
             "inventory_hostname": "mail.example.org",
             "ansible_managed": "Ansible managed",
             "ansible_facts": {"os_family": os_family, "all_ipv4_addresses": ["198.51.100.25"], "all_ipv6_addresses": ["2001:db8:100::25"],
-                              "distribution_version": "13", "packages": {}},
+                              "distribution_version": "13",
+                              "postmaster_mail": {"packages": {}, "accounts": {}, "groups": {}, "enabled_services": [], "hosts": [],
+                                                  "memory": 2048, "cores": 2}},
             **inventory,
+            **_load(ROOT / "roles/host/vars/main.yml"),  # a dependency of all roles
             **_load(where / "vars/main.yml"),
             **_load(where / f"vars/{os_family}.yml"),
             **(internal or {}),
         }  # fmt: skip
+        self.role = role
         self.inventory = inventory
         self.known = {}
         self.environment = _environment(role)
         self.environment.variables = self
 
     def __getitem__(self, name):
-        if name not in self.known:
+        if name not in self.known and name == "__mail_models":
+            self.known[name] = self._models()
+        elif name not in self.known:
             value = self.raw[name]
             # What the user wrote is no template of ours.
             self.known[name] = value if name in self.inventory else self._evaluated(value)
         return self.known[name]
+
+    def _models(self):
+        """What inventory_verify returns, as far as the role reads it."""
+        given = {name: self[variable] for name, variable in self.raw[f"__{self.role}_inputs"].items()}
+        model = packed(checked_model(given))
+        shared = {name.removeprefix("mail_"): value for name, value in self.inventory.items() if name.startswith("mail_")}
+        return {self.role: model, "shared": {"mta": shared.get("mta", "postfix")}}
 
     def _evaluated(self, value):
         if isinstance(value, dict):
@@ -334,17 +389,14 @@ class Variables:
 
 #: Role → its files, for Debian; those of the last two for OpenBSD.
 FILES = {
-    "postfix": ["etc/postfix/main.cf", "etc/postfix/master.cf", *(f"etc/postfix/tables/{name}" for name in (
-        "aliases", "senders", "system", "mailboxes", "transport"))],
-    "opensmtpd": ["etc/smtpd.conf", *(f"etc/smtpd/tables/{name}" for name in ("aliases", "credentials", "domains", "logins", "recipients",
-        "refused"))],
-    "dovecot": ["etc/dovecot/dovecot.conf", "etc/dovecot/users", "etc/dovecot/aliases", "etc/dovecot/sieve/junk.sieve"],
+    "postfix": ["etc/postfix/main.cf", "etc/postfix/master.cf"],
+    "opensmtpd": ["etc/smtpd.conf"],
+    "dovecot": ["etc/dovecot/dovecot.conf", "etc/dovecot/sizes.conf", "etc/dovecot/sieve/junk.sieve"],
     "rspamd": ["etc/rspamd/local.d/options.inc", "etc/rspamd/local.d/settings.conf", "etc/rspamd/local.d/rbl.conf",
         "etc/rspamd/local.d/rbl_group.conf",
-               "etc/rspamd/local.d/actions.conf", "etc/rspamd/local.d/maps.d/postmaster-mail-senders.map",
-                   "signing/rspamd/local.d/dkim_signing.conf"],
+               "etc/rspamd/local.d/actions.conf", "etc/rspamd/local.d/dkim_signing.conf"],
     "protection": ["etc/fail2ban/jail.d/postmaster-mail.local"],
-    "resolver": ["unbound.conf", "client/resolv.conf"],
+    "resolver": ["server/unbound.conf", "client/resolv.conf"],
     "certificate": ["etc/postmaster-mail/certbot-rfc2136.ini", "etc/acme-client.mail.conf"],
     "firewall": ["pf/pf.mail.conf"],
 }  # fmt: skip
@@ -358,4 +410,6 @@ def rendered(inventory):
         os_family = "OpenBSD" if role in ("firewall", "certificate") else "Debian"
         variables = Variables({"firewall": "protection"}.get(role, role), inventory, os_family, internal)
         made[role] = variables.files(*names)
+        if f"__{role}_tables" in variables.raw:
+            made[role] |= {f"etc/{path}": text for path, text in variables[f"__{role}_tables"].items()}
     return made

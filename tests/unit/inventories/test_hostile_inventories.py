@@ -4,20 +4,23 @@
 
 """A thousand inventories: each is refused with the variable's name, or comes back out of every file exactly as it is.
 
-The files are read here by parsers written from the manuals and sources of what reads them; tests/integration_parsers gives them to the
-daemons' own.
+The files are read here by parsers written from the manuals and sources of what reads them;
+tests/integration/targets/parsers gives them to the daemons' own.
 """
 
 from __future__ import annotations
 
 import configparser
+import functools
+import ipaddress
 import json
 import re
 
 import hostile
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _delivery, _model
+from ansible_collections.postmaster.mail.plugins.module_utils._model import delivery
+from ansible_collections.postmaster.mail.plugins.plugin_utils._model import checked_model
 
 EXAMPLES = 1000
 
@@ -123,6 +126,22 @@ def dovecot_value(text, name):
     return value.replace("%%", "%")
 
 
+def rules(conf):
+    """The rules of smtpd.conf, by their first words."""
+    return [word for word in shape(conf) if word in ("match", "action", "listen", "filter", "include")]
+
+
+def rules_of(routes):
+    """Those of routes between as many domains, whose names are plain."""
+    ways = {key: {f"{key}{number}.example": way or "direct" for number, way in enumerate(routes[key].values())} for key in ("to", "from")}
+    return _rules_of(json.dumps({**hostile.BASE["mail_routes"], **ways}))
+
+
+@functools.cache
+def _rules_of(routes):
+    return rules(hostile.rendered({**hostile.BASE, "mail_routes": json.loads(routes)})["opensmtpd"]["etc/smtpd.conf"])
+
+
 # ---- the property
 
 def check_refused(inventory, rules):
@@ -134,62 +153,77 @@ def check_refused(inventory, rules):
 
 def check_carried(inventory):
     """Read every file, and compare with what the inventory says."""
-    model = _model.normalise({name.removeprefix("mail_"): value for name, value in inventory.items() if name.startswith("mail_")}, "Debian")
-    tables = _delivery.delivery(model)
+    shared = {name.removeprefix("mail_"): value for name, value in inventory.items() if name.startswith("mail_")}
+    model = checked_model(shared, "Debian")
+    tables = delivery.delivery(model)
     files = {name: text for made in hostile.rendered(inventory).values() for name, text in made.items()}
     for name, text in files.items():
         assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f]", text), name
-    postfix = {name: texthash(files[f"etc/postfix/tables/{name}"]) for name in ("aliases", "senders", "system", "mailboxes", "transport")}
+    read = ("aliases", "senders", "system", "mailboxes", "transport", "no_mail")
+    postfix = {name: texthash(files[f"etc/postfix/tables/{name}"]) for name in read}
     # The marked form of what is elsewhere is Postfix's own.
     unmarked = {name: [target.removesuffix(".srs.invalid") for target in addresses(value)] for name, value in postfix["aliases"].items()}
-    assert unmarked == tables["aliases"]
+    refused = {name: f"550 5.2.1 {text}" for name, text in tables["no_mail"].items() if text}
+    assert unmarked == {**tables["aliases"], **{name: [name] for name in tables["no_mail"]}}
+    assert postfix["no_mail"] == refused
     system = {name: [target.removesuffix(".srs.invalid") for target in addresses(value)] for name, value in postfix["system"].items()}
     assert system == tables["system"]
     # local(8)
     assert not [target for targets in system.values() for target in targets if target[0] in "|/\"" or target.startswith(":include:")]
-    assert {name: addresses(value) for name, value in postfix["senders"].items()} == tables["senders"]
+    senders = {name: logins or ["-"] for name, logins in tables["senders"].items()}
+    assert {name: addresses(value) for name, value in postfix["senders"].items()} == senders
     assert list(postfix["mailboxes"]) == tables["mailboxes"]
     assert not [name for name in (*unmarked, *postfix["senders"]) if re.search(r"\A-|[!%]", name)]  # resolve.c
     slow = {domain for options in model["slow_destinations"].values() for domain in options["domains"]}
-    assert set(postfix["transport"]) - {".srs.invalid"} == slow
+    # What takes a smarthost anyway is not sent slowly.
+    routes = model["routes"]
+    assert set(postfix["transport"]) - {".srs.invalid"} == (
+        (set() if routes["default"] else slow) | set(routes["to"]) | tables["no_mail"].keys()
+    )
     parameters = main_cf(files["etc/postfix/main.cf"])
     assert parameters["myhostname"] == model["fqdn"]
     assert parameters["virtual_mailbox_domains"] == ", ".join(tables["domains"])
     assert parameters["smtpd_tls_chain_files"].startswith(f"{inventory['postfix_tls_key']}, ")
     assert parameters["smtpd_milters"] == inventory["postfix_milter"].strip()
     own = {name for name in parameters if not name.startswith("slow-")}
-    assert own == {name for name in BASE_PARAMETERS if not name.startswith("slow-")}
+    # Where no filter does it, Postfix takes out headers that only a filter writes.
+    without_filter = set() if parameters["smtpd_milters"] else {"header_checks", "mime_header_checks", "nested_header_checks"}
+    assert own == {name for name in BASE_PARAMETERS if not name.startswith("slow-")} | without_filter
 
     assert passwd_file(files["etc/dovecot/users"]).keys() == model["users"].keys()
     # As Dovecot looks a name up: behind =, and with a backslash before an apostrophe.
-    known = {name if name.startswith("@") else "=" + name.replace("'", "\\'") for name in _delivery.recipients(tables, model["fqdn"])}
+    known = {name if name.startswith("@") else "=" + name.replace("'", "\\'") for name in delivery.recipients(tables, model["fqdn"])}
     assert not passwd_file(files["etc/dovecot/aliases"]).keys() - known
     lines = [line for line in files["etc/dovecot/aliases"].split("\n") if line]
     assert len(lines) == len(passwd_file(files["etc/dovecot/aliases"]))
     assert dovecot_value(files["etc/dovecot/dovecot.conf"], "postmaster_address") == model["postmaster"]
 
 
-    smtpd = {name: smtpd_table(files[f"etc/smtpd/tables/{name}"]) for name in ("aliases", "recipients", "domains", "credentials", "logins")}
+    read = ("aliases", "recipients", "domains", "credentials", "owners", "no_mail", "discarded")
+    smtpd = {name: smtpd_table(files[f"etc/smtpd/tables/{name}"]) for name in read}
     for name, targets in tables["aliases"].items():
         delivered = ["vmail" if target == name and name in model["users"] else target for target in targets]
         assert expand_line(smtpd["aliases"][name]) == delivered, name
+    assert smtpd["no_mail"] == refused
+    assert smtpd["discarded"].keys() == {name for name, text in tables["no_mail"].items() if not text}
     assert smtpd["recipients"].keys() == smtpd["aliases"].keys()
     assert smtpd["credentials"].keys() == model["users"].keys()
-    assert {name: addresses(value) for name, value in smtpd["logins"].items()} == tables["logins"]
+    assert {name: addresses(value) for name, value in smtpd["owners"].items()} == senders
     conf = files["etc/smtpd.conf"]
-    assert [word for word in shape(conf) if word in ("match", "action", "listen", "filter", "include")] == BASE_RULES
+    assert rules(conf) == rules_of(routes)
     (trusted,) = (line for line in logical_lines(conf, r"\\\n") if line.startswith("table trusted "))
     assert [word for word in words(trusted)[2:] if word not in "{},"] == ["127.0.0.0/8", "::1", *model["filter"]["trusted"]]
 
     assert kv_map(files["etc/rspamd/local.d/maps.d/postmaster-mail-senders.map"]) == {
-        name: " ".join(senders) for name, senders in tables["logins"].items()
+        name: " ".join(logins) for name, logins in senders.items()
     }
     (asked,) = re.findall(r"nameserver = (.*);\n", files["etc/rspamd/local.d/options.inc"])
     assert json.loads(asked) == inventory["rspamd_nameservers"]
 
     jail = configparser.ConfigParser(interpolation=None)
     jail.read_string(files["etc/fail2ban/jail.d/postmaster-mail.local"])
-    assert jail["DEFAULT"]["ignoreip"] == " ".join(inventory["protection_trusted"])
+    never = map(ipaddress.ip_network, jail["DEFAULT"]["ignoreip"].split())
+    assert list(never) == [ipaddress.ip_network(network) for network in inventory["protection_trusted"]]
     assert not re.search(r"[%$<]", jail["DEFAULT"]["ignoreip"] + jail["DEFAULT"]["bantime"])
     assert shape(files["pf/pf.mail.conf"]) == BASE_PF
 
@@ -208,7 +242,6 @@ def check_carried(inventory):
 
 _FILES = {name: text for made in hostile.rendered(hostile.BASE).values() for name, text in made.items()}
 BASE_PARAMETERS = main_cf(_FILES["etc/postfix/main.cf"])
-BASE_RULES = [word for word in shape(_FILES["etc/smtpd.conf"]) if word in ("match", "action", "listen", "filter", "include")]
 BASE_PF = shape(_FILES["pf/pf.mail.conf"])
 BASE_ACME = "\n".join(shape(_FILES["etc/acme-client.mail.conf"])) + "\n"
 

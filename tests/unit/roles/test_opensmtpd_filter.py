@@ -6,10 +6,13 @@
 
 from __future__ import annotations
 
+import base64
+import email.utils
 import http.server
 import io
 import json
 import os
+import re
 import resource
 import socket
 import socketserver
@@ -17,15 +20,17 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import types
 from pathlib import Path
 
 import pytest
 from program import load
 
-PROGRAM = Path(__file__).resolve().parents[3] / "roles/opensmtpd/templates/etc/smtpd/_filter.py"
+PROGRAM = Path(__file__).resolve().parents[3] / "roles/opensmtpd/files/filter_postmaster.py"
 SESSION, TOKEN = "7641df9771b4ed00", "1ef1c203cc576e5d"
-MESSAGE = ["Received: from client.test", "\tby mail.example.org", "From: a@client.test", "Subject: one", "", "hello", "..dots"]
+COMPLETE = ["Date: Sun, 29 Nov 2026 12:00:00 +0000", "Message-ID: <1@client.test>"]
+MESSAGE = ["Received: from client.test", "\tby mail.example.org", "From: a@client.test", "Subject: one", *COMPLETE, "", "hello", "..dots"]
 
 
 FILTER = load(PROGRAM)
@@ -40,6 +45,7 @@ class Rspamd:
 
     def __init__(self, path=""):
         self.status, self.verdict, self.asked = 200, {"action": "no action"}, []
+        self.text = b""  # of the message, written anew
         self.waits = lambda: None
         outer = self
 
@@ -49,6 +55,9 @@ class Rspamd:
                 outer.waits()
                 body = json.dumps(outer.verdict).encode()
                 self.send_response(outer.status)
+                if outer.text:
+                    self.send_header("Message-Offset", str(len(body)))
+                    body += outer.text
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -102,10 +111,10 @@ class Smtpd:
         self.report("link-greeting", "mail.example.org")
         self.report("link-identify", "EHLO", "client.test")
 
-    def message(self, lines=MESSAGE, recipients=("me@example.org",)):
+    def message(self, lines=MESSAGE, recipients=("me@example.org",), sender="a@client.test"):
         """Send a message; return the lines that come back and the answer to it."""
         self.report("tx-begin", "6ba76466")
-        self.report("tx-mail", "6ba76466", "ok", "a@client.test")
+        self.report("tx-mail", "6ba76466", "ok", sender)
         for recipient in recipients:
             self.report("tx-rcpt", "6ba76466", "ok", recipient)
         self.report("tx-rcpt", "6ba76466", "permfail", "nobody@example.org")
@@ -189,16 +198,16 @@ def test_a_failed_login_is_logged_with_its_address(start, rspamd, version, value
     smtpd.report("link-auth", *values)
     smtpd.message()
     assert "User" not in rspamd.asked[0][1]
-    assert smtpd.end() == "authentication failed from 198.51.100.9/32 as 'me@example.org'\n"
+    assert smtpd.end() == "authentication failed from 198.51.100.9 as 'me@example.org'\n"
 
 
 @pytest.mark.parametrize(
     ("source", "user", "logged"),
     [
-        ("[2001:db8::9]:33174", "me", "from 2001:db8::9/64 as 'me'"),
+        ("[2001:db8::9]:33174", "me", "from 2001:db8::9 as 'me'"),
         ("198.51.100.9:33174", "a\rpostmaster: authentication failed from 198.51.100.7/32 as 'x",
-         "from 198.51.100.9/32 as \"a\\rpostmaster: authentication failed from 198.51.100.7/32 as 'x\""),
-        ("198.51.100.9:33174", "x" * 200, f"from 198.51.100.9/32 as '{'x' * 100}'"),
+         "from 198.51.100.9 as \"a\\rpostmaster: authentication failed from 198.51.100.7/32 as 'x\""),
+        ("198.51.100.9:33174", "x" * 200, f"from 198.51.100.9 as '{'x' * 100}'"),
     ],
 )
 def test_what_a_user_is_called_is_behind_the_address_and_in_one_line(start, source, user, logged):
@@ -211,6 +220,139 @@ def test_what_a_user_is_called_is_behind_the_address_and_in_one_line(start, sour
 def test_whatever_is_logged_is_one_line(capfd):
     FILTER.log("one\r\npostmaster: authentication failed\x85from\u2028198.51.100.7/32 as 'x'")
     assert capfd.readouterr().err == "one postmaster: authentication failed from 198.51.100.7/32 as 'x'\n"
+
+
+# --- Log-ins ---
+
+
+def plain(name, password):
+    return "PLAIN " + base64.b64encode(f"\0{name}\0{password}".encode()).decode()
+
+
+@pytest.fixture
+def login_reports(tmp_path):
+    """Return the path of a guard's socket, and a function that returns what has been reported to it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as guard:
+        guard.bind(str(tmp_path / "reports.sock"))
+        guard.settimeout(10)
+        yield str(tmp_path / "reports.sock"), lambda: json.loads(guard.recv(8192))
+
+
+@pytest.mark.parametrize(
+    ("command", "user", "known"),
+    [(plain("me@example.org", "x"), "me@example.org", True), ("LOGIN bWVAZXhhbXBsZS5vcmc=", "me@example.org", False),
+     ("LOGIN", "me@example.org", False), ("PLAIN", "me@example.org", False), ("PLAIN !", "me@example.org", False),
+     ("PLAIN bWU=", "me", False), (plain("A B", "x"), "a\\\\040b", True)],  # smtpd writes names in its own way
+)
+def test_log_ins_are_reported_with_a_hash_of_the_password_where_it_is_seen(start, login_reports, command, user, known):
+    path, reported = login_reports
+    smtpd = start("--login-guard", path)
+    smtpd.connect("[2001:db8::9]:33174")
+    assert smtpd.result("auth", command) == "proceed"
+    smtpd.report("link-auth", "fail", user)
+    report = reported()
+    assert (report.pop("pwhash") is not None) == known
+    assert report == {"remote": "2001:db8::9", "login": user, "success": False, "fail_type": "credentials"}
+    assert smtpd.result("auth", command) == "proceed"
+    smtpd.report("link-auth", "pass", user)
+    report = reported()
+    assert (report["success"], report["fail_type"], report["pwhash"] is not None) == (True, "", known)
+    assert smtpd.end().splitlines() == [f"authentication failed from 2001:db8::9 as {user!r}"]
+
+
+def test_the_same_password_has_the_same_hash_in_one_process_and_another_one_hardly(start, login_reports):
+    path, reported = login_reports
+    smtpd = start("--login-guard", path)
+    found = []
+    for name, password in [("me", "x"), ("ME", "x"), *(("me", f"x{number}") for number in range(20))]:
+        smtpd.connect()
+        smtpd.ask("auth", plain(name, password))
+        smtpd.read()
+        smtpd.report("link-auth", "fail", name)
+        found.append(reported()["pwhash"])
+    assert found[0] == found[1]
+    assert len(set(found)) > 15
+    other = start("--login-guard", path)
+    others = []
+    for number in range(20):
+        other.connect()
+        other.ask("auth", plain("me", f"x{number}"))
+        other.read()
+        other.report("link-auth", "fail", "me")
+        others.append(reported()["pwhash"])
+    assert others != found[2:]
+
+
+def test_where_nobody_counts_log_ins_nothing_is_said_of_it(start, tmp_path):
+    smtpd = start("--login-guard", str(tmp_path / "reports.sock"))
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.end() == ""
+
+
+def test_a_guard_that_does_not_read_holds_nobody_up(start, login_reports):
+    path, _reported = login_reports
+    smtpd = start("--login-guard", path)
+    smtpd.connect()
+    for _try in range(700):
+        smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.result("mail-from", "a@client.test") == "proceed"
+    assert "a log-in from 198.51.100.9 is not reported: " in smtpd.end()
+
+
+def test_who_goes_on_to_a_mechanism_that_shows_no_password_is_refused_unseen(start):
+    """After a wrong one by PLAIN, Python's smtplib and others try LOGIN with the same; a guesser would try another one."""
+    smtpd = start()
+    smtpd.connect()
+    assert smtpd.result("auth", plain("me", "x")) == "proceed"
+    smtpd.report("link-auth", "fail", "me")
+    refused = "reject|535 5.7.8 Authentication credentials invalid"
+    for command in ("LOGIN", "LOGIN bWU=", "PLAIN", "login", "PLAIN !"):
+        assert smtpd.result("auth", command) == refused
+    assert smtpd.result("auth", plain("me", "y")) == "proceed"
+    # Another session has nothing to do with it.
+    smtpd.connect()
+    assert smtpd.result("auth", "LOGIN") == "proceed"
+
+
+def test_one_wrong_password_is_verified_so_often_in_a_minute(monkeypatch):
+    out, clock = io.BytesIO(), [119.0]
+    monkeypatch.setattr(FILTER.time, "monotonic", lambda: clock[0])
+    found = FILTER.Filter(FILTER.arguments().parse_args(["--wrong-password-rate", "2", "--trusted", "198.51.100.8"]), out)
+
+    def attempt(address, command, user, result="fail"):
+        """Log in from an address, and return whether that was verified."""
+        out.seek(0)
+        out.truncate()
+        found.line(f"report|0.7|1.0|smtp-in|link-connect|1|client.test|pass|{address}:33174|198.51.100.25:587".encode())
+        found.line(f"filter|0.7|1.0|smtp-in|auth|1|{TOKEN}|{command}".encode())
+        verified = out.getvalue().decode().endswith("|proceed\n")
+        if verified:
+            found.line(f"report|0.7|1.0|smtp-in|link-auth|1|{result}|{user}".encode())
+        return verified
+
+    assert [attempt("198.51.100.9", plain("me", "x"), "me") for _try in range(4)] == [True, True, False, False]
+    # Another password, another name, another client, no password that is known, one who is trusted.
+    assert attempt("198.51.100.9", plain("me", "y"), "me")
+    assert attempt("198.51.100.9", plain("you", "x"), "you")
+    assert attempt("198.51.100.10", plain("me", "x"), "me")
+    assert all(attempt("198.51.100.9", "LOGIN", "me") for _try in range(9))
+    assert all(attempt("198.51.100.8", plain("me", "x"), "me") for _try in range(9))
+    # What is right is verified however often.
+    assert all(attempt("198.51.100.9", plain("me", "z"), "me", "pass") for _try in range(9))
+    clock[0] = 120.0
+    assert attempt("198.51.100.9", plain("me", "x"), "me")
+
+
+def test_a_password_is_not_logged_whatever_goes_wrong(monkeypatch, capfd):
+    out = io.BytesIO()
+    found = FILTER.Filter(FILTER.arguments().parse_args([]), out)
+    monkeypatch.setattr(found, "login", lambda _session, _argument: 1 / 0)
+    found.line(b"report|0.7|1.0|smtp-in|link-connect|1|client.test|pass|198.51.100.9:33174|198.51.100.25:587")
+    found.line(f"filter|0.7|1.0|smtp-in|auth|1|{TOKEN}|{plain('me', 'x')}".encode())
+    assert out.getvalue().decode() == f"filter-result|1|{TOKEN}|reject|451 4.7.1 Service unavailable - try again later\n"
+    assert capfd.readouterr().err == (
+        f"ZeroDivisionError: division by zero in b'filter|0.7|1.0|smtp-in|auth|1|{TOKEN}'\n")
 
 
 # --- What one client may do ---
@@ -274,7 +416,6 @@ def test_a_trusted_network_has_no_limits(start, address):
     ("option", "phase", "value", "told"),
     [
         ("--connection-rate", "connect", "client.test", "disconnect|421 4.7.0 Too many connections in a minute from 198.51.100.9"),
-        ("--auth-rate", "auth", "PLAIN", "reject|450 4.7.1 Too many AUTH commands in a minute from 198.51.100.9"),
         ("--message-rate", "mail-from", "a@client.test", "reject|450 4.7.1 Too many messages in a minute from 198.51.100.9"),
         ("--recipient-rate", "rcpt-to", "a@example.org", "reject|450 4.7.1 Too many recipients in a minute from 198.51.100.9"),
     ],
@@ -304,7 +445,8 @@ def test_what_a_client_does_in_a_minute_is_counted_over_its_sessions_until_the_n
     [
         ({"action": "reject"}, "reject|550 5.7.1 Spam message rejected"),
         ({"action": "reject", "messages": {"smtp_message": "That is not yours"}}, "reject|550 5.7.1 That is not yours"),
-        ({"action": "reject", "messages": {"smtp_message": "554 5.7.1 Gtube"}}, "reject|554 5.7.1 Gtube"),
+        ({"action": "discard", "messages": {"smtp_message": "Nobody is told"}}, "reject|550 5.7.1 Nobody is told"),
+        ({"action": "reject", "is_skipped": True, "messages": {"smtp_message": "554 5.7.1 Gtube"}}, "reject|554 5.7.1 Gtube"),
         ({"action": "reject", "messages": {"smtp_message": "5.7.26 unsigned\r\n250 ok"}}, "reject|550 5.7.26 unsigned 250 ok"),
         ({"action": "soft reject", "messages": {"smtp_message": "Try again later"}}, "reject|451 4.7.1 Try again later"),
     ],
@@ -322,6 +464,7 @@ def test_what_rspamd_refuses_is_refused_and_not_given_back(start, rspamd, verdic
         (500, {"action": "no action"}, "Rspamd answered 500 Internal Server Error"),
         (200, {"error": "cannot load"}, "Rspamd gave no verdict"),
         (200, ["no action"], "Rspamd gave no verdict"),
+        (200, {"action": "no action", "is_skipped": True}, "Rspamd has not judged it"),
     ],
 )
 def test_no_verdict_defers(start, rspamd, status, verdict, why):
@@ -435,7 +578,7 @@ def returning(smtpd, sender, recipient, taken):
 )
 def test_only_bounces_go_back_to_whom_forwarded_mail_was_from(start, tmp_path, sender, recipient, refused):
     (tmp_path / "domains").write_text("example.net\nexample.org\n")
-    smtpd = start("--srs", str(tmp_path / "domains"))
+    smtpd = start("--srs", "--domains", str(tmp_path / "domains"))
     smtpd.connect()
     expected = "reject|550 5.1.1 Only bounces are taken for this address, and they have the sender <>" if refused else "proceed"
     assert returning(smtpd, sender, recipient, True) == expected
@@ -443,7 +586,7 @@ def test_only_bounces_go_back_to_whom_forwarded_mail_was_from(start, tmp_path, s
 
 def test_whoever_guesses_addresses_of_forwarded_mail_has_to_wait(start, tmp_path):
     (tmp_path / "domains").write_text("example.org\n")
-    smtpd = start("--srs", str(tmp_path / "domains"))
+    smtpd = start("--srs", "--domains", str(tmp_path / "domains"))
     smtpd.connect()
     genuine, guess = "SRS0=AbCd=JS=far.test=bob@example.org", "SRS0=%04d=JS=far.test=bob@example.org"
     assert [returning(smtpd, "", guess % number, False) for number in range(FILTER.Guesses.OF_ONE)] == ["proceed"] * FILTER.Guesses.OF_ONE
@@ -469,10 +612,149 @@ def test_guesses_are_those_of_a_network_and_of_an_hour():
 
 
 def test_without_the_table_of_domains_an_address_of_forwarded_mail_waits(start, tmp_path):
-    smtpd = start("--srs", str(tmp_path / "absent"))
+    smtpd = start("--srs", "--domains", str(tmp_path / "absent"))
     smtpd.connect()
     assert returning(smtpd, "", "SRS0=AbCd=JS=far.test=bob@example.org", True) == "reject|451 4.7.1 Service unavailable - try again later"
     assert returning(smtpd, "a@client.test", "me@example.org", True) == "proceed"
+
+
+@pytest.mark.parametrize(
+    ("source", "user", "added"),
+    [("local", "", True), ("127.0.0.1:33174", "", True), ("198.51.100.9:33174", "me@example.org", True), ("198.51.100.9:33174", "", False)],
+)
+@pytest.mark.parametrize("body", [["", "x", "Date: in the body"], []])
+def test_mail_of_ours_gets_the_fields_that_it_lacks_before_it_is_judged(start, rspamd, source, user, added, body):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect(source)
+    if user:
+        smtpd.report("link-auth", "pass", user)
+    lines, answer = smtpd.message(["Subject: toner", *body])
+    assert answer == "proceed"
+    assert rspamd.asked[0][2].decode().splitlines() == lines
+    head = lines[1 : lines.index("") if "" in lines else None]
+    assert [line.partition(":")[0] for line in head] == (["Date", "Message-ID", "From"] if added else [])
+    if added:
+        assert re.fullmatch(r"Message-ID: <[0-9a-f]{32}@mail\.example\.org>", head[1])
+        assert head[2] == "From: <a@client.test>"
+        assert abs(email.utils.parsedate_to_datetime(head[0].partition(":")[2]).timestamp() - time.time()) < 60
+
+
+def test_fields_that_are_there_stay_and_nobody_is_made_the_author_of_a_bounce(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect("local")
+    lines = ["DATE : today", "message-id: <x@y>", "", "x"]
+    assert smtpd.message(lines, sender="") == (["DATE: today", *lines[1:]], "proceed")
+
+
+def test_what_rspamd_writes_anew_is_what_is_delivered(start, rspamd):
+    smtpd = start("--rspamd", rspamd.address)
+    smtpd.connect("local")
+    rspamd.verdict = {"action": "no action", "milter": {"remove_headers": {"Content-Transfer-Encoding": 0},
+                                                        "add_headers": {"Content-Transfer-Encoding": {"value": "base64", "order": -1}}}}
+    rspamd.text = b"Date: today\nMessage-ID: <x@y>\nFrom: a@b\nContent-Transfer-Encoding: base64\n\neA==\n.\n"
+    lines, answer = smtpd.message(["Date: today", "Message-ID: <x@y>", "From: a@b", "", "x" * 2000])
+    # As a milter does it, smtpd's own field is new.
+    found = ["Content-Transfer-Encoding: base64", "Date: today", "Message-ID: <x@y>", "From: a@b", "", "eA==", ".."]
+    assert (lines, answer) == (found, "proceed")
+    assert rspamd.asked[0][1]["Flags"] == "body_block"
+
+
+def errors(kind, number):
+    def fail(*_arguments):
+        raise kind(number, "as a resolver says")
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    ("by_address", "by_name", "lacks"),
+    [
+        (lambda _address: ("client.test", [], []), lambda *_name: [(2, 1, 6, "", ("198.51.100.9", 0))], ""),
+        (lambda _address: ("liar.test", [], []), lambda *_name: [(2, 1, 6, "", ("198.51.100.7", 0))], "fcrdns"),
+        (errors(socket.herror, 1), None, "rdns"),
+        (errors(socket.herror, 4), None, "rdns"),
+        (lambda _address: ("liar.test", [], []), errors(socket.gaierror, socket.EAI_NONAME), "fcrdns"),
+        (lambda _address: ("." + "x" * 70, [], []), lambda name, _port: name.encode("idna"), "fcrdns"),
+        # No resolver answers: TRY_AGAIN, NO_RECOVERY, EAI_AGAIN.
+        (errors(socket.herror, 2), None, ""),
+        (errors(socket.herror, 3), None, ""),
+        (errors(OSError, 5), None, ""),
+        (lambda _address: ("client.test", [], []), errors(socket.gaierror, socket.EAI_AGAIN), ""),
+    ],
+)
+def test_what_a_name_lacks_and_that_a_silent_resolver_says_nothing(monkeypatch, by_address, by_name, lacks):
+    monkeypatch.setattr(FILTER.socket, "gethostbyaddr", by_address)
+    monkeypatch.setattr(FILTER.socket, "getaddrinfo", by_name)
+    assert FILTER.name_lacks("198.51.100.9") == lacks
+
+
+@pytest.mark.parametrize(
+    ("confirmed", "lacks", "answer"),
+    [("fail", "rdns", "disconnect|450 4.7.25 Reverse DNS validation failed"), ("fail", "fcrdns", "junk"), ("fail", "", "proceed"),
+     ("error", "rdns", "proceed"), ("pass", "rdns", "proceed")],
+)
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_becomes_of_a_client_for_its_name(monkeypatch, confirmed, lacks, answer, strict):
+    monkeypatch.setattr(FILTER, "name_lacks", lambda _address: lacks)
+    out = io.BytesIO()
+    options = ["--rdns", "disconnect", "--fcrdns", "junk"] if strict else []
+    found = FILTER.Filter(FILTER.arguments().parse_args(options), out)
+    found.line(f"report|0.7|1|smtp-in|link-connect|{SESSION}|x|{confirmed}|198.51.100.9:33174|198.51.100.25:25".encode())
+    found.line(f"filter|0.7|1|smtp-in|connect|{SESSION}|{TOKEN}|x|198.51.100.9:33174".encode())
+    found.questions.shutdown()
+    assert out.getvalue().decode() == f"filter-result|{SESSION}|{TOKEN}|{answer if strict else 'proceed'}\n"
+
+
+@pytest.mark.parametrize(("source", "port"), [("192.0.2.7:33174", "25"), ("198.51.100.9:33174", "587"), ("local", "25")])
+def test_trusted_clients_and_users_may_have_no_name(start, source, port):
+    smtpd = start("--rdns", "disconnect", "--trusted", "192.0.2.0/24")
+    smtpd.report("link-connect", "<unknown>", "fail", source, f"198.51.100.25:{port}")
+    assert smtpd.result("connect", "<unknown>", source) == "proceed"
+
+
+def notice(kind):
+    """A report as smtpd writes it to its own socket (bounce.c)."""
+    return ["Received: from localhost (mail.example.org [local])", "\tby mail.example.org (OpenSMTPD) with ESMTP id 6ba76466;",
+            f"Subject: Delivery status notification: {kind}", "From: Mailer Daemon <MAILER-DAEMON@mail.example.org>", *COMPLETE, "",
+            "    Hi!"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "source", "sender", "recipient", "refused"),
+    [
+        ("delayed", "local", "", "bob@client.test", True),
+        ("delayed", "local", "", "me@Example.org", False),
+        # Who is not told that mail waits is told what became of it.
+        ("failed", "local", "", "bob@client.test", False),
+        # Others may write what they like.
+        ("delayed", "local", "root@mail.example.org", "bob@client.test", False),
+        ("delayed", "198.51.100.9:33174", "", "bob@client.test", False),
+    ],
+)
+def test_strangers_are_not_warned_that_mail_waits(start, rspamd, tmp_path, kind, source, sender, recipient, refused):
+    (tmp_path / "domains").write_text("example.org\nmail.example.org\nlocalhost\n")
+    smtpd = start("--rspamd", rspamd.address, "--domains", str(tmp_path / "domains"))
+    smtpd.connect(source)
+    lines, answer = smtpd.message(notice(kind), [recipient], sender)
+    if refused:
+        assert (lines, answer) == ([], "reject|550 5.7.1 Whoever is not of this server is not warned that mail waits")
+        assert rspamd.asked == []
+    else:
+        assert (lines, answer) == (notice(kind), "proceed")
+
+
+def test_a_text_that_speaks_of_a_warning_is_none(start, rspamd, tmp_path):
+    (tmp_path / "domains").write_text("example.org\n")
+    smtpd = start("--rspamd", rspamd.address, "--domains", str(tmp_path / "domains"))
+    smtpd.connect("local")
+    lines = ["From: a@example.org", *COMPLETE, "", "Subject: Delivery status notification: delayed"]
+    assert smtpd.message(lines, ["bob@client.test"], "") == (lines, "proceed")
+
+
+def test_without_the_table_of_domains_a_warning_waits(start, rspamd, tmp_path):
+    smtpd = start("--rspamd", rspamd.address, "--domains", str(tmp_path / "absent"))
+    smtpd.connect("local")
+    assert smtpd.message(notice("delayed"), ["bob@client.test"], "") == ([], "reject|451 4.7.1 Service unavailable - try again later")
 
 
 def test_what_smtpd_calls_junk_stays_junk(start, rspamd):
@@ -506,6 +788,87 @@ def test_a_message_that_announces_too_much_is_refused_before_it_is_sent(start, c
     assert smtpd.result("mail-from", "a@client.test") == answer
 
 
+def test_who_guesses_passwords_keeps_no_others_waiting():
+    now = [1000.0]
+    passwords = FILTER.Passwords(lambda: now[0])
+    passwords.add("198.51.100.7/32", right=True)
+    for number in range(60):
+        assert not passwords.wait(f"192.0.2.{number}/32")
+        passwords.add(f"192.0.2.{number}/32", right=False)
+        now[0] += 0.1
+    # One a second of those that nobody knows, and everybody else.
+    assert [passwords.wait("192.0.2.99/32") for _ in range(3)] == [False, True, True]
+    assert not passwords.wait("198.51.100.7/32") and not passwords.wait("")
+    now[0] += 1
+    assert [passwords.wait("192.0.2.98/32") for _ in range(2)] == [False, True]
+    now[0] += 60
+    assert [passwords.wait("192.0.2.98/32") for _ in range(2)] == [False, False]
+
+
+def test_of_very_many_networks_the_last_are_known():
+    passwords = FILTER.Passwords(lambda: 0.0)
+    for number in range(passwords.KNOWN + 5):
+        passwords.add(str(number), right=True)
+    assert len(passwords.right) == passwords.KNOWN and "5" in passwords.right and "4" not in passwords.right
+
+
+def test_a_guesser_is_told_to_come_later(start):
+    smtpd = start()
+    smtpd.connect()
+    for _ in range(60):
+        assert smtpd.result("auth", "PLAIN AGEAYg==") == "proceed"
+        smtpd.report("link-auth", "fail", "me@example.org")
+    assert [smtpd.result("auth", "PLAIN AGEAYg==") for _ in range(2)] == ["proceed", f"reject|{FILTER.GUESSING}"]
+    smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.result("auth", "PLAIN AGEAYg==") == "proceed"
+
+
+def replaced(table, text):
+    """Write a table as config_tree does."""
+    new = table.with_suffix(".new")
+    new.write_text(text)
+    new.rename(table)
+
+
+@pytest.mark.parametrize(("text", "answer"), [
+    ("me@example.org $2b$1\nyou@example.org $2b$2\n", "proceed"),
+    ("me@example.org $2b$1\nnew@example.org $2b$2\n", "proceed"),
+    ("me@example.org $2b$3\nyou@example.org $2b$2\n", "disconnect|421 4.7.0 The password was changed: log in again"),
+    ("you@example.org $2b$2\n", "disconnect|421 4.7.0 The password was changed: log in again"),
+])
+def test_a_session_ends_with_its_password(start, tmp_path, text, answer):
+    table = tmp_path / "credentials"
+    replaced(table, "me@example.org $2b$1\nyou@example.org $2b$2\n")
+    smtpd = start("--credentials", str(table))
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "Me@example.org")
+    assert smtpd.result("mail-from", "me@example.org") == "proceed"
+    replaced(table, text)
+    assert smtpd.result("mail-from", "me@example.org") == answer
+
+
+def test_a_log_in_counts_once_smtpd_has_read_the_new_password(tmp_path):
+    table = tmp_path / "credentials"
+    replaced(table, "me@example.org $2b$1\n")
+    credentials = FILTER.Credentials(str(table))
+    replaced(table, "me@example.org $2b$3\n")
+    change = table.stat().st_ctime
+    found = {seconds: credentials.current("me@example.org", change + seconds) for seconds in (-1, 0, 9, 11, 4000)}
+    assert found == {-1: False, 0: False, 9: False, 11: True, 4000: True}
+    assert credentials.current("you@example.org", change)
+
+
+def test_without_the_table_a_message_is_deferred(start, tmp_path):
+    table = tmp_path / "credentials"
+    replaced(table, "me@example.org $2b$1\n")
+    smtpd = start("--credentials", str(table))
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "me@example.org")
+    table.unlink()
+    assert smtpd.result("mail-from", "me@example.org") == f"reject|{FILTER.DEFERRED}"
+    assert "a message of 'me@example.org' is deferred" in smtpd.end()
+
+
 @pytest.mark.parametrize(
     ("user", "sender", "taken"),
     [
@@ -529,6 +892,14 @@ def test_a_message_that_announces_too_much_is_refused_before_it_is_sent(start, c
         ("me@example.org", "me@example.org.", False),
         ("me@example.org", "me@example.org,", False),
         ("me@example.org", " ", False),
+        ("me@example.org", "any@example.net", True),
+        ("me@example.org", "any+x@Example.NET", True),
+        ("me@example.org", "out@example.net", False),
+        ("me@example.org", "out+x@example.net", False),
+        ("me@example.org", '"out"@example.net', False),
+        ("me@example.org", "o\u017fs@example.net", False),
+        ("you@example.org", "any@example.net", False),
+        ("me@example.org", "any@x.example.net", False),
         ("me", "me@example.org", False),
         ("nobody@example.org", "me@example.org", False),
         ("nobody@example.org", "you@example.org, me@example.org", False),
@@ -538,28 +909,130 @@ def test_a_message_that_announces_too_much_is_refused_before_it_is_sent(start, c
     ],
 )
 def test_who_has_logged_in_sends_from_own_addresses_or_the_null_sender(start, tmp_path, user, sender, taken):
-    logins = tmp_path / "logins"
-    logins.write_text(
-        "me@example.org fixed+tag@example.org, me@example.org, postmaster@mail.example.org, sales@example.org\n"
-        "you@example.org you@example.org\n"
+    senders = tmp_path / "senders"
+    senders.write_text(
+        "@example.net me@example.org\nfixed+tag@example.org me@example.org\nme@example.org me@example.org\n"
+        "out@example.net -\npostmaster@mail.example.org me@example.org\n"
+        "sales@example.org them@example.org, me@example.org\nyou@example.org you@example.org\n"
     )
-    smtpd = start("--logins", str(logins))
+    smtpd = start("--owners", str(senders))
     smtpd.connect()
     if user:
         smtpd.report("link-auth", "pass", user)
     assert smtpd.result("mail-from", sender) == ("proceed" if taken else "reject|553 5.7.1 The sender address is not yours")
 
 
+@pytest.mark.parametrize(
+    ("sender", "taken"), [("me-x@example.org", True), ("me-x+y@example.org", True), ("me+x@example.org", False), ("-me@example.org", False)]
+)
+def test_a_detail_begins_behind_the_delimiter(start, tmp_path, sender, taken):
+    (tmp_path / "senders").write_text("me@example.org me@example.org\n")
+    (tmp_path / "no_mail").write_text("me@example.org 550 5.2.1 No\n")
+    smtpd = start("--owners", str(tmp_path / "senders"), "--no-mail", str(tmp_path / "no_mail"), "--delimiter", "-")
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.result("mail-from", sender) == ("proceed" if taken else "reject|553 5.7.1 The sender address is not yours")
+    assert smtpd.result("rcpt-to", sender) == ("reject|550 5.2.1 No" if taken else "proceed")
+
+
+CLOSED = "reject|550 5.7.1 Only {} may write to this address, logged in to this server"
+
+
+@pytest.mark.parametrize("recipient", ["{}@example.org", "{}+x@example.org", "{}+a+b@Example.ORG", "@a.test,@b.test:{}@example.org"])
+@pytest.mark.parametrize(
+    "user, source, everybodys, members",
+    [
+        ("", "198.51.100.9:33174", False, False),
+        ("", "[2001:db8::9]:33174", False, False),
+        ("", "[fe80::1%3]:33174", False, False),
+        ("you@example.org", "198.51.100.9:33174", True, False),
+        ("you@example.org", "127.0.0.1:33174", True, False),
+        ("Me@example.org", "198.51.100.9:33174", True, True),
+        # Programs of the host.
+        ("", "127.0.0.1:33174", True, True),
+        ("", "[::1]:33174", True, True),
+        ("", "unix:/var/run/smtpd.sock", True, True),
+    ],
+)  # fmt: skip
+def test_strangers_do_not_write_to_closed_aliases(start, tmp_path, user, source, everybodys, members, recipient):
+    closed = tmp_path / "closed"
+    closed.write_text("all@example.org *\nboard@example.org me@example.org, them@example.org\n")
+    smtpd = start("--closed", str(closed))
+    smtpd.connect(source)
+    if user:
+        smtpd.report("link-auth", "pass", user)
+    assert smtpd.result("rcpt-to", recipient.format("all")) == ("proceed" if everybodys else CLOSED.format("users"))
+    assert smtpd.result("rcpt-to", recipient.format("Board")) == ("proceed" if members else CLOSED.format("its members"))
+    assert smtpd.result("rcpt-to", recipient.format("other")) == "proceed"
+
+
+@pytest.mark.parametrize("source", ["198.51.100.9:33174", "127.0.0.1:33174", "unix:/var/run/smtpd.sock"])
+@pytest.mark.parametrize("recipient", ["{}@example.org", "{}+x@example.org", "@a.test,@b.test:{}@Example.org"])
+def test_an_address_that_takes_no_mail_says_why(start, tmp_path, source, recipient):
+    (tmp_path / "no_mail").write_text("robot@example.org 550 5.2.1 No human | reads this, ever\n")
+    smtpd = start("--no-mail", str(tmp_path / "no_mail"))
+    smtpd.connect(source)
+    assert smtpd.result("rcpt-to", recipient.format("Robot")) == "reject|550 5.2.1 No human | reads this, ever"
+    assert smtpd.result("rcpt-to", recipient.format("other")) == "proceed"
+    smtpd.report("link-auth", "pass", "me@example.org")
+    assert smtpd.result("rcpt-to", recipient.format("robot")) == "reject|550 5.2.1 No human | reads this, ever"
+    (tmp_path / "no_mail").unlink()
+    assert smtpd.result("rcpt-to", recipient.format("other")) == "reject|451 4.7.1 Service unavailable - try again later"
+
+
+def test_no_stranger_writes_anywhere_without_the_table_of_closed_aliases(start, tmp_path):
+    smtpd = start("--closed", str(tmp_path / "closed"))
+    smtpd.connect()
+    assert smtpd.result("rcpt-to", "me@example.org") == "reject|451 4.7.1 Service unavailable - try again later"
+
+
 def test_what_a_user_may_send_from_is_read_anew_and_nothing_without_it(start, tmp_path):
-    logins = tmp_path / "logins"
-    smtpd = start("--logins", str(logins))
+    senders = tmp_path / "senders"
+    smtpd = start("--owners", str(senders))
     smtpd.connect()
     smtpd.report("link-auth", "pass", "me@example.org")
     assert smtpd.result("mail-from", "me@example.org") == "reject|451 4.7.1 Service unavailable - try again later"
-    logins.write_text("me@example.org me@example.org\n")
+    senders.write_text("me@example.org me@example.org\n")
     assert smtpd.result("mail-from", "me@example.org") == "proceed"
     smtpd.report("link-auth", "fail", "you@example.org")
     assert smtpd.result("mail-from", "you@example.org") == "reject|553 5.7.1 The sender address is not yours"
+
+
+LOCKED = "reject|550 5.7.1 This account is locked for sending; its postmaster knows why"
+
+
+def test_who_is_locked_sends_nothing_from_the_next_message_on(start, tmp_path):
+    inventory, command = tmp_path / "inventory", tmp_path / "command"
+    inventory.mkdir()
+    smtpd = start("--locks", str(inventory), "--locks", str(command))
+    smtpd.connect()
+    smtpd.report("link-auth", "pass", "Me@example.org")
+    assert smtpd.result("mail-from", "me@example.org") == "proceed"
+    for directory, name in ((inventory, "sending"), (inventory, "login"), (command, "sending"), (command, "login")):
+        directory.mkdir(exist_ok=True)
+        (directory / name).write_text("# who\nsome@example.org\nme@example.org\n")
+        assert smtpd.result("mail-from", "me@example.org") == LOCKED
+        assert smtpd.result("mail-from", "") == LOCKED
+        (directory / name).write_text("# who\nme@example.org.test\n")
+        assert smtpd.result("mail-from", "me@example.org") == "proceed"
+    # Nobody knows who is in it.
+    (command / "login").unlink()
+    (command / "login").mkdir()
+    assert smtpd.result("mail-from", "me@example.org") == "reject|451 4.7.1 Service unavailable - try again later"
+    # Strangers are in no list.
+    smtpd.report("link-auth", "pass", "")
+    assert smtpd.result("mail-from", "me@example.org") == "proceed"
+
+
+def test_who_is_locked_does_not_log_in_where_the_name_is_known(start, tmp_path):
+    smtpd = start("--locks", str(tmp_path))
+    smtpd.connect()
+    command = f"PLAIN {base64.b64encode(b'|me@example.org|secret'.replace(b'|', bytes(1))).decode()}"
+    (tmp_path / "sending").write_text("me@example.org\n")
+    assert smtpd.result("auth", command) == "proceed"
+    (tmp_path / "login").write_text("me@example.org\n")
+    assert smtpd.result("auth", command) == "reject|535 5.7.8 This account is locked; its postmaster knows why"
+    assert smtpd.result("auth", "LOGIN") == "proceed"
 
 
 @pytest.mark.parametrize(
@@ -595,6 +1068,72 @@ def test_quotas_are_asked_for_at_rcpt(start, tmp_path, action, answer):
         {"request": "smtpd_access_policy", "protocol_state": "RCPT", "protocol_name": "ESMTP", "sender": "a@client.test",
          "recipient": "me@example.org", "size": "77"}
     ]
+
+
+def test_recipients_are_answered_while_all_scans_hang(start, tmp_path):
+    """Rspamd takes connections and says nothing."""
+    class Quota(socketserver.StreamRequestHandler):
+        def handle(self):
+            while self.rfile.readline().strip():
+                pass
+            self.wfile.write(b"action=552 5.2.2 Mailbox is full\n\n")
+
+    with socket.socket(socket.AF_UNIX) as hanging, socketserver.ThreadingUnixStreamServer(str(tmp_path / "quota"), Quota) as server:
+        hanging.bind(str(tmp_path / "rspamd"))
+        hanging.listen(10)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        smtpd = start("--rspamd", str(tmp_path / "rspamd"), "--quota", str(tmp_path / "quota"), "--scans", "2", "--questions", "1",
+                      "--timeout", "3600")
+        for number in range(5):
+            session = f"{number:016x}"
+            text = [f"link-connect|{session}|client.test|pass|198.51.100.9:33174|198.51.100.25:25", f"tx-begin|{session}|1",
+                    f"tx-mail|{session}|1|ok|a@client.test", f"tx-rcpt|{session}|1|ok|me@example.org"]
+            smtpd.write(*(f"report|0.7|1.0|smtp-in|{line}" for line in text))
+            smtpd.write(*(f"filter|0.7|1.0|smtp-in|data-line|{session}|{TOKEN}|{line}" for line in (*MESSAGE, ".")))
+        smtpd.connect()
+        assert smtpd.result("mail-from", "a@client.test") == "proceed"
+        for _recipient in range(3):
+            assert smtpd.result("rcpt-to", "me@example.org") == "reject|552 5.2.2 Mailbox is full"
+        server.shutdown()
+
+
+class SlowPipe(io.BytesIO):
+    """smtpd, which is slow to take what is given back; how much that is, at each line of which."""
+
+    def write(self, text):
+        if text.startswith(b"filter-dataline"):
+            threading.Event().wait(0.02)
+        return super().write(text)
+
+
+def test_an_answer_waits_for_no_more_than_a_block_of_each_message():
+    out = SlowPipe()
+    found = FILTER.Filter(FILTER.arguments().parse_args([]), out)
+    line = b"x" * 70
+    for number in range(8):
+        session = f"{number:016x}".encode()
+        text = [b"link-connect|%s|client.test|pass|198.51.100.9:33174|198.51.100.25:25", b"tx-begin|%s|1",
+                b"tx-mail|%s|1|ok|a@client.test", b"tx-rcpt|%s|1|ok|me@example.org"]
+        for report in text:
+            found.line(b"report|0.7|1.0|smtp-in|" + report % session)
+        for part in (b"", *[line] * 9000, b"."):
+            found.line(b"filter|0.7|1.0|smtp-in|data-line|%s|token|%s" % (session, part))
+    waited = []
+    while found.scans._work_queue.qsize() or not waited or out.getvalue().count(b"|token|.\n") < 8:
+        before = out.getvalue().count(b"\n")
+        found.line(b"filter|0.7|1.0|smtp-in|rcpt-to|%s|token|me@example.org" % session)
+        waited.append(out.getvalue().count(b"\n") - before)
+    found.scans.shutdown()
+    # A block has less than 500 lines of them; one may be under way, and another one begun.
+    assert len(waited) > 20
+    assert max(waited) < 1000
+
+
+def test_lines_that_begin_with_a_dot_come_back_as_they_were(start):
+    lines = ["Subject: x", "", "..", "...", ".. ", "x", "", *(["..a"] * 3000), "|", "a|.|b", "..|"]
+    smtpd = start()
+    smtpd.connect()
+    assert smtpd.message(lines) == (lines, "proceed")
 
 
 def test_without_an_answer_about_quotas_mail_is_taken(start, tmp_path):
@@ -644,7 +1183,7 @@ def greeted(monkeypatch, answer, source="198.51.100.9:33174", target="198.51.100
     found = FILTER.Filter(FILTER.arguments().parse_args(["--senderscore", "50", *options]), out)
     found.line(f"report|0.7|1576146008.006099|smtp-in|link-connect|{SESSION}|client.test|pass|{source}|{target}".encode())
     found.line(f"filter|0.7|1576146008.006099|smtp-in|ehlo|{SESSION}|{TOKEN}|client.test".encode())
-    found.pool.shutdown()
+    found.questions.shutdown()
     prefix = f"filter-result|{SESSION}|{TOKEN}|"
     said = out.getvalue().decode()
     assert said.startswith(prefix) and said.count("\n") == 1
@@ -714,10 +1253,13 @@ class Faulty(tempfile.SpooledTemporaryFile):
         self.fail("seek")
         return super().seek(*arguments)
 
-    def __iter__(self):
-        for line in super().__iter__():
-            self.fail("read")
-            yield line
+    def readline(self, *arguments):
+        self.fail("read")
+        return super().readline(*arguments)
+
+    def read(self, *arguments):
+        self.fail("read")
+        return super().read(*arguments)
 
 
 def judged(monkeypatch, lines, file=None, pool=None, reports=None, **options):
@@ -729,8 +1271,8 @@ def judged(monkeypatch, lines, file=None, pool=None, reports=None, **options):
     vars(given).update(options)
     found = FILTER.Filter(given, out)
     if pool:
-        found.pool.shutdown()
-        found.pool = pool
+        found.scans.shutdown()
+        found.scans = pool
     report = f"report|0.7|1576146008.006099|smtp-in|{{}}|{SESSION}|{{}}".format
     request = f"filter|0.7|1576146008.006099|smtp-in|{{}}|{SESSION}|{TOKEN}|{{}}".format
     reports = reports or [("link-connect", "client.test|pass|198.51.100.9:33174|198.51.100.25:25"), ("tx-begin", "1"),
@@ -739,7 +1281,7 @@ def judged(monkeypatch, lines, file=None, pool=None, reports=None, **options):
         found.line(report(event, values).encode())
     for line in [*lines, "."]:
         found.line(request("data-line", line).encode())
-    found.pool.shutdown()
+    found.scans.shutdown()
     found.line(request("commit", "").encode())
     said = out.getvalue().decode().splitlines()
     data, result = f"filter-dataline|{SESSION}|{TOKEN}|", f"filter-result|{SESSION}|{TOKEN}|"
@@ -752,7 +1294,7 @@ DEFERRED = "reject|451 4.7.1 Service unavailable - try again later"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), MemoryError()])
-@pytest.mark.parametrize("call", ["write 0", "write 3", "write 199", "seek 0", "seek 1", "read 0", "read 150"])
+@pytest.mark.parametrize("call", ["write 0", "write 3", "write 199", "seek 0", "seek 1", "read 0", "read 3", "read 5"])
 def test_a_message_that_is_not_stored_and_read_whole_is_deferred(monkeypatch, capfd, call, error):
     lines = [*MESSAGE, *(f"line {number} of two hundred" for number in range(193))]
 
@@ -765,11 +1307,11 @@ def test_a_message_that_is_not_stored_and_read_whole_is_deferred(monkeypatch, ca
 
 def test_a_message_that_is_shorter_than_it_was_is_deferred(monkeypatch, capfd):
     class Shorter(tempfile.SpooledTemporaryFile):
-        def __iter__(self):
-            yield from list(super().__iter__())[:-1]
+        def read(self, *arguments):
+            return super().read(*arguments)[:-6]
 
     assert judged(monkeypatch, MESSAGE, Shorter)[1] == DEFERRED
-    assert capfd.readouterr().err == "message 1 is deferred: of 94 octets 88 were read\n"
+    assert capfd.readouterr().err == "message 1 is deferred: of 160 octets 154 were read\n"
 
 
 def test_a_disk_that_is_full_defers_and_the_next_message_is_whole(start):
@@ -971,7 +1513,7 @@ def test_rspamd_is_not_asked_about_a_part_of_a_message(monkeypatch, rspamd, capf
 
     assert judged(monkeypatch, MESSAGE, Truncated, rspamd=rspamd.address) == ([], DEFERRED)
     assert rspamd.asked == []
-    assert capfd.readouterr().err == "message 1 is deferred: of 94 octets 10 are stored\n"
+    assert capfd.readouterr().err == "message 1 is deferred: of 160 octets 10 are stored\n"
 
 
 def test_an_error_at_the_end_of_a_message_is_an_answer_too(monkeypatch):

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from program import load
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _postfix
-from ansible_collections.postmaster.mail.plugins.module_utils._delivery import SRS_DAYS
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import SRS_DAYS
+from ansible_collections.postmaster.mail.plugins.module_utils._services import postfix
 
-PROGRAM = Path(__file__).resolve().parents[3] / "roles/postfix/templates/etc/postfix/_srs.py"
+PROGRAM = Path(__file__).resolve().parents[3] / "roles/postfix/files/srs.py"
 DOMAIN, SECRET = "mail.example.org", b"correct-horse-battery"
 NOW, DAY = 1795948852, 86400
 
@@ -24,7 +24,7 @@ NOW, DAY = 1795948852, 86400
 SRS = load(PROGRAM)
 
 
-def at(moment=NOW, secret=SECRET, shortest=_postfix.HASH_LENGTH):
+def at(moment=NOW, secret=SECRET, shortest=postfix.HASH_LENGTH):
     return SRS.Srs(secret, DOMAIN, shortest, lambda: moment)
 
 
@@ -115,7 +115,7 @@ def test_that_is_for_as_long_as_a_bounce_may_take_and_only_where_there_was_one(t
 
 
 def test_the_lengths_are_those_of_the_tables():
-    assert (SRS.HASH_LENGTH, SRS.FORMER_HASH_LENGTH) == (_postfix.HASH_LENGTH, _postfix.FORMER_HASH_LENGTH)
+    assert (SRS.HASH_LENGTH, SRS.FORMER_HASH_LENGTH) == (postfix.HASH_LENGTH, postfix.FORMER_HASH_LENGTH)
 
 
 def test_one_that_was_made_here_stays_and_one_that_was_not_does_not():

@@ -2,25 +2,20 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""The script that renews the certificate on OpenBSD, as a run of it may end, with stand-ins for acme-client and rcctl; and certbot's hook,
+"""The script that renews the certificate on OpenBSD, as a run of it may end, with fakes of acme-client and rcctl; and certbot's hook,
 with one for systemctl."""
 
 from __future__ import annotations
 
+import re
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
-import jinja2
 import pytest
-import yaml
 
 ROLE = Path(__file__).resolve().parents[3] / "roles/certificate"
-TEMPLATES = jinja2.Environment(
-    # As Ansible has them: of what is included, the last newline is lost.
-    undefined=jinja2.StrictUndefined, keep_trailing_newline=False, trim_blocks=True, loader=jinja2.FileSystemLoader(ROLE / "templates")
-)
-TEMPLATES.filters["quote"] = shlex.quote
 # $1 is what it puts in place of the certificate, if anything, and $2 how it ends.
 ACME = """#!/bin/sh
 echo "$@" >>{top}/asked
@@ -40,16 +35,21 @@ esac
 """
 
 
+def install(top: Path, services: str) -> None:
+    """Put the role's files below ``etc``, with a configuration that has all that the role's template writes."""
+    shutil.copytree(ROLE / "files/etc", top / "etc")
+    values = {"fqdn": "mail.example.org", "key": f"{top}/key.pem", "chain": f"{top}/chain.pem", "issued": f"{top}/issued.pem",
+              "group": "root", "services": services}
+    template = (ROLE / "templates/etc/postmaster-mail/certificate.conf.j2").read_text()
+    assert re.findall(r"(?m)^(\w+)=", template) == list(values)
+    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    (top / "etc/postmaster-mail/certificate.conf").write_text(text)
+
+
 class Host:
     def __init__(self, top: Path) -> None:
         self.top = top
-        values = yaml.safe_load((ROLE / "vars/OpenBSD.yml").read_text())
-        text = TEMPLATES.get_template("etc/postmaster-mail/renew-certificate.j2").render(
-            ansible_managed="managed", __certificate_fqdn="mail.example.org", certificate_chain_path=f"{top}/chain.pem",
-            certificate_services=["smtpd", "dovecot"], __certificate_issued=f"{top}/issued.pem", __certificate_root_group="root",
-            __certificate_tell=values["__certificate_tell"])
-        assert text.count("\nPATH=/") == 1
-        (top / "renew").write_text(text.replace("\nPATH=/", f"\nPATH={top}/bin:/"))
+        install(top, "smtpd dovecot")
         (top / "bin").mkdir()
         for name, stub in (("acme-client", ACME), ("rcctl", RCCTL)):
             (top / "bin" / name).write_text(stub.replace("{top}", str(top)))
@@ -65,9 +65,13 @@ class Host:
         """Let acme-client answer, `CERTIFICATE STATUS` -> how the script ended, and which services were told how."""
         self.write("answer", answer + "\n")
         self.write("told", "")
-        done = subprocess.run(["sh", self.top / "renew", *options], capture_output=True, text=True, check=False)
+        done = self.program("renew-certificate", *options)
         self.words = done.stdout + done.stderr
         return done.returncode, (self.top / "told").read_text().splitlines()
+
+    def program(self, name: str, *arguments: str) -> subprocess.CompletedProcess:
+        command = ["sh", self.top / "etc/postmaster-mail" / name, *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": f"{self.top}/bin:/usr/bin:/bin"})
 
     def serve(self) -> list[str]:
         """Return the certificates that smtpd and dovecot have read."""
@@ -148,6 +152,25 @@ def test_what_cannot_be_put_in_place_is_a_failure(host: Host) -> None:
     assert (host.top / "chain.pem").read_text() == "first\n"
 
 
+def test_services_that_read_another_certificate_are_told_each(host: Host) -> None:
+    host.write("told", "")
+    host.write("broken", "reload smtpd\nrestart smtpd\n")
+    host.write("stopped", "httpd\n")
+    assert host.program("reload-services", "smtpd", "httpd", "dovecot").returncode == 1
+    assert (host.top / "told").read_text() == "reload dovecot\n"
+    host.write("broken", "reload smtpd\n")
+    done = host.program("reload-services", "smtpd", "httpd", "dovecot")
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert (host.top / "told").read_text() == "reload dovecot\nrestart smtpd\nreload dovecot\n"
+
+
+@pytest.mark.parametrize("missing", ["certificate.conf", "certificate-functions.sh"])
+def test_without_its_configuration_it_asks_for_nothing(host: Host, missing: str) -> None:
+    (host.top / "etc/postmaster-mail" / missing).unlink()
+    # Not with 2, which is "nothing to do" here.
+    assert (host.program("renew-certificate").returncode, (host.top / "asked").exists()) == (1, False)
+
+
 # Services that are named in one of these files do not run, or do not reload.
 SYSTEMCTL = """#!/bin/sh
 case $1 in
@@ -163,14 +186,8 @@ class Certbot:
     """A host whose certbot runs the hook after a renewal, and whose certbot.service runs it after each look."""
 
     def __init__(self, top: Path) -> None:
-        self.top, self.live = top, top / "live/mail.example.org"
-        values = yaml.safe_load((ROLE / "vars/Debian.yml").read_text())
-        text = TEMPLATES.get_template("etc/letsencrypt/renewal-hooks/deploy/postmaster-mail.j2").render(
-            ansible_managed="managed", __certificate_fqdn="mail.example.org", certificate_key_path=f"{top}/key.pem",
-            certificate_chain_path=f"{top}/chain.pem", certificate_services=["postfix", "dovecot", "smtpd"],
-            __certificate_root_group="root", __certificate_tell=values["__certificate_tell"])
-        assert text.count("\nlineage=/etc/letsencrypt/live/") == 1
-        (top / "hook").write_text(text.replace("\nlineage=/etc/letsencrypt/live/", f"\nlineage={top}/live/"))
+        self.top, self.live = top, top / "etc/letsencrypt/live/mail.example.org"
+        install(top, "postfix dovecot smtpd")
         (top / "bin").mkdir()
         (top / "bin/systemctl").write_text(SYSTEMCTL.replace("{top}", str(top)))
         (top / "bin/systemctl").chmod(0o755)
@@ -186,7 +203,8 @@ class Certbot:
         """Run the hook, for what certbot has renewed or by itself; return how it ended and which services were told."""
         (self.top / "told").write_text("")
         environment = {"PATH": f"{self.top}/bin:/usr/bin:/bin", **({"RENEWED_LINEAGE": str(self.live.parent / lineage)} if lineage else {})}
-        done = subprocess.run(["sh", self.top / "hook"], capture_output=True, text=True, check=False, env=environment)
+        hook = self.top / "etc/letsencrypt/renewal-hooks/deploy/postmaster-mail"
+        done = subprocess.run(["sh", hook], capture_output=True, text=True, check=False, env=environment)
         self.words = done.stdout + done.stderr
         return done.returncode, (self.top / "told").read_text().splitlines()
 

@@ -13,21 +13,21 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-CHECK = yaml.safe_load((Path(__file__).resolve().parents[3] / "roles/resolver/vars/main.yml").read_text())["__resolver_port_check"]
+PROGRAM = Path(__file__).resolve().parents[3] / "roles/resolver/files/checks/port.py"
+HINT = "fstat | grep ':53$'"
 HOLD = """
 import socket, subprocess, sys
 held = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
 if sys.argv[1]:
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind((sys.argv[1], 53))
-sys.exit(subprocess.call([sys.executable, "-c", sys.argv[2]]))
+sys.exit(subprocess.call([sys.executable, *sys.argv[2:]]))
 """
 
 
 def look(held, before=""):
-    command = shlex.join([sys.executable, "-c", HOLD, held, CHECK])
+    command = shlex.join([sys.executable, "-c", HOLD, held, str(PROGRAM), HINT])
     # With processes of its own: the test hosts' Unbound is not this one's.
     apart = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     script = f"ip link set lo up; {before}\n{command}"
@@ -44,6 +44,7 @@ def test_a_name_server_in_the_way_is_told(held, told):
     done = look(held)
     assert done.returncode == 1
     assert done.stderr.startswith(f"Another name server of this host has port 53 of {told}, where the role resolver is to listen. ")
+    assert f"See which by: {HINT}. Then stop" in done.stderr
     assert done.stderr.rstrip().endswith("leave the role out: --skip-tags resolver.")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from program import load
 
-PROGRAM = load(Path(__file__).resolve().parents[3] / "roles/dovecot/templates/etc/dovecot/bin/_send_for_script.py")
+PROGRAM = load(Path(__file__).resolve().parents[3] / "roles/dovecot/files/send_for_script.py")
 OWNER, TARGET = "you@example.org", "someone@example.com"
 TOKEN = "ab" * 32
 REDIRECT = b"X-Sieve: Pigeonhole Sieve 2.4\nX-Sieve-Redirected-From: you@example.org\nFrom: a@example.com\nSubject: one\n\n.hello\n"
@@ -99,8 +99,8 @@ class Place:
         path.chmod(0o755)
 
     def send(self, message, sender="you@example.org", recipients=(TARGET,)):
-        return PROGRAM.main([OWNER, "-i", "-f", sender, "--", *recipients], io.BytesIO(message), self.mta.address, str(self.filter.path),
-                            str(self.directory / "lda"))
+        own = [self.mta.address, str(self.filter.path), str(self.directory / "lda")]
+        return PROGRAM.main([*own, OWNER, "-i", "-f", sender, "--", *recipients], io.BytesIO(message))
 
     @property
     def inbox(self):
@@ -178,6 +178,21 @@ def test_a_filter_that_restarts_is_waited_for(place):
     assert not place.mta.taken
 
 
+@pytest.mark.parametrize("message", [REDIRECT, NOTICE])
+@pytest.mark.parametrize("after", [{"answer": {"token": "cd" * 32}}, {"status": 503}])
+def test_what_a_filter_refuses_that_was_restarted_after_it_gave_a_token_waits(place, message, after):
+    class Answers(dict):
+        def get(self, verb, otherwise):
+            if verb != "DATA":
+                return otherwise
+            vars(place.filter).update(after)
+            return b"550 5.7.1 no"
+
+    place.mta.answers = Answers()
+    assert place.send(message) == 75
+    assert place.inbox is None
+
+
 @pytest.mark.parametrize("broken", [{"status": 500}, {"answer": {"token": "x y"}}, {"answer": []}])
 def test_without_an_answer_of_the_filter_it_waits(place, broken):
     vars(place.filter).update(broken)
@@ -224,3 +239,44 @@ def test_a_notice_that_is_refused_is_no_mail_of_its_owner(place):
     place.mta.answers["DATA"] = b"550 5.7.1 no"
     assert place.send(NOTICE) == 0
     assert place.inbox is None
+
+
+SPAM = REDIRECT.replace(b"From: a", b"X-Spam: Yes\nFrom: a")
+REPORT = (
+    b"X-Sieve: Pigeonhole Sieve 2.4\nFrom: <you@example.org>\nTo: <a@example.com>\nSubject: Automatically rejected mail\n"
+    b"Auto-Submitted: auto-replied (rejected)\nPrecedence: bulk\nMIME-Version: 1.0\n"
+    b'Content-Type: multipart/report; report-type=disposition-notification;\n\tboundary="1/x"\n\nThis is a MIME-encapsulated message\n\n'
+    b"--1/x\nContent-Type: text/plain; charset=utf-8\n\nYour message was automatically rejected:\nno\n"
+    b"--1/x\nContent-Type: message/disposition-notification\n\nFinal-Recipient: rfc822; you@example.org\n\n"
+    b"--1/x\nContent-Type: message/rfc822\n\nReturn-Path: <a@example.com>\n%sFrom: a@example.com\nSubject: one\n\n\n--1/x--\n"
+)
+
+
+def test_spam_is_not_redirected_but_kept(place):
+    assert place.send(SPAM) == 0
+    assert place.mta.taken == [] and place.inbox == SPAM
+
+
+@pytest.mark.parametrize("header", [b"", b"X-Auto-Response-Suppress: All\n", b"Auto-Submitted: no\n", b"Precedence: first-class\n"])
+def test_who_was_proven_to_write_is_told_that_a_script_refuses_it(place, header):
+    assert place.send(REPORT % header, "") == 0
+    assert len(place.mta.taken) == 1
+
+
+@pytest.mark.parametrize("header", [
+    b"X-Auto-Response-Suppress: All, Unproven\n", b"X-Auto-Response-Suppress: OOF\nX-Auto-Response-Suppress: All,\n unproven\n",
+    b"X-Spam: Yes\n", b"Precedence: BULK\n", b"List-Id: <l.example.com>\n", b"list-unsubscribe: <mailto:x@example.com>\n",
+    b"Auto-Submitted: auto-generated\n", b"Auto-Submitted: auto-replied; owner-email=x\n",
+])  # fmt: skip
+def test_nobody_else_is_and_dovecot_keeps_what_the_script_refuses(place, header):
+    assert place.send(REPORT % header, "") == 75
+    assert place.mta.taken == [] and place.inbox is None
+
+
+def test_a_report_without_the_message_is_not_sent(place):
+    assert place.send(REPORT.replace(b"message/rfc822", b"text/plain") % b"", "") == 75
+
+
+def test_a_notice_that_quotes_a_mark_is_none_of_these(place):
+    assert place.send(NOTICE + b"X-Spam: Yes\nX-Auto-Response-Suppress: Unproven\n") == 0
+    assert len(place.mta.taken) == 1

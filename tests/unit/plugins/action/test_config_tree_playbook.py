@@ -68,7 +68,10 @@ class Site:
         self.play: dict[str, Any] = {"hosts": "all", "gather_facts": False, "roles": ["svc"]}
 
     def write(self, path: str, text: str) -> None:
-        target = self.templates / path
+        self.write_file(f"../templates/{path}", text)
+
+    def write_file(self, path: str, text: str) -> None:
+        target = self.templates.parent / "files" / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text, encoding="utf-8")
 
@@ -179,6 +182,70 @@ def test_refusal(site: Site) -> None:
     assert "changed=0" in site.run()
 
 
+def test_files_are_put_as_they_are_beside_what_is_rendered(site: Site) -> None:
+    program = "#!/bin/sh\necho '{{ svc_a }}'\n"
+    site.write_file("etc/svc/bin/program", program)
+    site.write_file("etc/svc/sample.j2", "{{ nope }}\n")
+    site.write_file("etc/_cache/x", "")
+    modes = {**TASK["modes"], "svc/bin/program": "0755"}
+    site.task({**TASK, "files": "etc", "modes": modes, "validate": [{"argv": ["sh", "-n", "{stage}/svc/bin/program"]}]})
+    assert "changed=1" in site.run("--check", "--diff")
+    output = site.run("--diff", "-v")
+    assert "validated: true" in output and "+echo '{{ svc_a }}'" in output
+    assert site.content() == {**EXPECTED, "svc/bin/program": program.encode(), "svc/sample.j2": b"{{ nope }}\n"}
+    assert (site.dest / "svc/bin/program").stat().st_mode & 0o777 == 0o755
+    assert "changed=0" in site.run()
+
+    site.write_file("etc/svc/bin/program", "if\n")
+    assert "refused the staged configuration" in site.run(rc=2)
+    assert site.content()["svc/bin/program"] == program.encode()
+
+    # All of them are one tree: what is taken out, and a tree without templates.
+    site.task({**TASK, "files": "etc", "exclude": ["svc/bin", "svc/sample.j2"]})
+    assert "changed=1" in site.run()
+    assert site.content() == EXPECTED
+    alone = {name: value for name, value in TASK.items() if name in ("id", "dest", "state_dir")}
+    site.task({**alone, "files": "etc", "mode": "0755"})
+    site.run()
+    assert set(site.content()) == {"svc/bin/program", "svc/sample.j2"}
+
+
+def test_files_of_a_variable_may_be_secret(site: Site) -> None:
+    """They are evaluated where the templates are, and are in no argument of the task."""
+    site.task({**TASK, "extra_from": "svc_more", "secret": [*TASK["secret"], "svc/more"], "modes": {"svc/*": "0600"}})
+    output = site.run("-vvv", "--diff", svc_more="{{ {'svc/more': '# ' ~ ansible_managed ~ '\n' ~ svc_password} }}")
+    assert site.content()["svc/more"].decode() == f"# Ansible managed\n{SECRET}"
+    assert_no_secret(output)
+    assert "changed=0" in site.run(svc_more="{{ {'svc/more': '# ' ~ ansible_managed ~ '\n' ~ svc_password} }}")
+    site.task(TASK)
+    site.run()
+    assert "svc/more" not in site.content()
+
+
+def test_a_file_whose_place_depends_on_the_system(site: Site) -> None:
+    names = "{{ {'svc/main.conf': svc_place, 'svc/blob': 'svc/' ~ svc_place} }}"
+    site.task({**TASK, "names": names, "modes": {**TASK["modes"], "svc/here": "0600"}})
+    site.run(svc_place="svc/here")
+    assert site.content()["svc/here"].startswith(b"# Ansible managed\na = 1\n")
+    assert site.content()["svc/svc/here"] == bytes(range(256))
+    assert "svc/main.conf" not in site.content() and (site.dest / "svc/here").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_script_of_a_checker_is_there_while_it_runs(site: Site) -> None:
+    probe = """test "$1" = '{{ word }}' || { echo "$0: line 1: $1"; exit 3; }\ntest -f "$2/svc/main.conf"; ls "$2"\n"""
+    site.write_file("checks/probe.sh", probe)
+    argv = ["sh", "{script}", "{{ '{{' }} word }}", "{stage}"]
+    site.task({**TASK, "validate": [{"argv": argv, "script": "checks/probe.sh", "fail_on": ["checker", "probe"]}]})
+    for arguments in (("--check",), ()):
+        assert "validated: true" in site.run("-v", *arguments)
+    assert site.content() == EXPECTED
+    site.task({**TASK, "validate": [{"argv": ["sh", "{script}", "bad"], "script": "checks/probe.sh"}]})
+    output = " ".join(site.run("-v", rc=2, svc_a=2).split())
+    assert "`sh checks/probe.sh bad` refused the staged configuration (rc 3); nothing has been changed" in output
+    assert "checks/probe.sh: line 1: bad" in output
+    assert site.content() == EXPECTED and not list(site.dest.glob(".postmaster*"))
+
+
 def test_check_mode_on_a_fresh_host(site: Site) -> None:
     site.task({**TASK, "owner": "nobody-of-that-name", "group": "no-group-of-that-name", "validate": [{"argv": ["no-such-checker"]}]})
     output = site.run("--check", "-v")
@@ -230,6 +297,11 @@ def test_refused_trees(site: Site) -> None:
     site.write("out/x", "")
     (site.folder / "outside").write_text("x")
     (top / "out/link").symlink_to(site.folder / "outside")
+    files = top.parent / "files"
+    site.write_file("clash/svc/main.conf", "")
+    site.write_file("programs/x", "")
+    (files / "out").mkdir()
+    (files / "out/link").symlink_to(site.folder / "outside")
     site.write("round/x", "")
     (top / "round/y").symlink_to("../round")
     told = "has an expression that Ansible does not evaluate: make the whole dictionary by one"
@@ -241,17 +313,30 @@ def test_refused_trees(site: Site) -> None:
         "extra 'x' must be text, and is a list": {"extra": {"x": [1]}},
         f"extra '{{{{ svc_domain }}}}.map' {told}": {"extra": {"{{ svc_domain }}.map": "x"}},
         f"modes '{{{{ svc_domain }}}}.map' {told}": {"modes": {"{{ svc_domain }}.map": "0600"}},
+        "'svc/more' has two sources: extra and extra_from": {"extra": {"svc/more": "x"}, "extra_from": "svc_more"},
+        f"'svc/ein Wört.conf' has two sources: extra and {top}/etc/svc/ein Wört.conf.j2": {"extra_from": "svc_again"},
+        "extra_from 'svc_none' is not a variable": {"extra_from": "svc_none"},
+        "extra_from 'svc_list' must be a dictionary of paths and texts": {"extra_from": "svc_list"},
+        "names 'svc/typo' is not in src": {"names": {"svc/typo": "svc/other"}},
+        "names '../other' must stay below dest: '..' is not allowed": {"names": {"svc/main.conf": "../other"}},
         "secret 'svc/typo' is neither in src nor in extra; only a pattern, with a *, may match nothing": {"secret": ["svc/typo"]},
         "mode 420 must be a quoted octal mode such as '0644'": {"mode": 420},
         "validate: fail_on '(' is not a regular expression": {"validate": [{"argv": ["true"], "fail_on": ["("]}]},
         "src 'nowhere' is not found": {"src": "nowhere"},
+        "files 'nowhere' is not found": {"files": "nowhere"},
+        "files 'clash/svc/main.conf' must be a directory": {"files": "clash/svc/main.conf"},
+        f"'svc/main.conf' has two sources in src and files: {top}/etc/svc/main.conf.j2 and {files}/clash/svc/main.conf": {"files": "clash"},
+        f"file 'link' is a symbolic link that leads out of files, to {site.folder}/outside": {"files": "out"},
+        "modes 'svc/typo' is neither in src and files nor in extra": {"files": "programs", "modes": {"svc/typo": "0755"}},
+        "state is present but any of the following are missing: src, files": {"src": None},
+        "validate: script 'nowhere.sh' cannot be read": {"validate": [{"argv": ["sh", "{script}"], "script": "nowhere.sh"}]},
         "Unsupported parameters": {"destination": "x"},
         f"template 'link' is a symbolic link that leads out of src, to {site.folder}/outside": {"src": "out"},
         "template 'y' is a symbolic link that leads round in circles": {"src": "round"},
     }
     base = {"id": "svc", "src": "etc", "dest": str(site.dest), "state_dir": f"{site.folder}/state"}
-    site.task(*({**base, **options} for options in trouble.values()))
-    output = site.run("-v")
+    site.task(*({name: value for name, value in {**base, **options}.items() if value is not None} for options in trouble.values()))
+    output = site.run("-v", svc_more={"svc/more": "y"}, svc_again={"svc/ein Wört.conf": "y"}, svc_list=["y"])
     for message in trouble:
         assert message in output
     assert output.count("FAILED!") == len(trouble)
@@ -263,6 +348,30 @@ def test_a_link_inside_the_tree_is_followed(site: Site) -> None:
     site.run()
     assert site.content()["svc/inside.conf"] == b"{{ not a template }}\n"
     assert not (site.dest / "svc/inside.conf").is_symlink()
+
+
+def test_a_handler_may_be_for_some_files_only(site: Site) -> None:
+    handlers = {"Main": ["svc/main.conf"], "But maps": ["*", "!svc/maps"], "Always": None}
+    task = {"postmaster.mail.config_tree": {**TASK, "notify_for": {name: files for name, files in handlers.items() if files}},
+            "notify": list(handlers)}
+    (site.folder / "roles/svc/tasks/main.yml").write_text(json.dumps([task]))
+    (site.folder / "roles/svc/handlers/main.yml").write_text(
+        json.dumps([{"name": name, "ansible.builtin.debug": {"msg": f"ran: {name}"}} for name in handlers])
+    )
+
+    def notified(*arguments: str) -> set[str]:
+        return set(re.findall(r"ran: ([A-Za-z ]+)", site.run(*arguments)))
+
+    assert notified("--check") == notified() == set(handlers)
+    assert notified() == set()
+    site.variables["svc_a"] = 2
+    assert notified() == set(handlers)
+    site.write("etc/svc/maps/more.map", "x\n")
+    assert notified() == {"Always"}
+    site.write("etc/svc/blob", "x")
+    assert notified() == {"Always", "But maps"}
+    (site.templates / "etc/svc/blob").unlink()
+    assert notified() == {"Always", "But maps"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("su"), reason="needs root and su to become another user")

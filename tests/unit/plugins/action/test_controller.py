@@ -26,6 +26,9 @@ CASES = {
     "secret in a value": ("dns_records", {**UPDATE, "zone": "c2VjcmV0.example"}),
     "a look": ("dns_records", {"backend": "none", "name": "example.org", "type": "A", "values": ["198.51.100.25"], "zone": "example.org",
                                "nameservers": ["127.0.0.1"], "nameserver_port": 1}),
+    "records as text": ("dns_records", {"backend": "none", "records": '[{"name": "example.org", "type": "A", "values": ["198.51.100.25"]}]',
+                                        "zone": "example.org", "nameservers": ["127.0.0.1"], "nameserver_port": 1}),
+    "text that is none": ("dns_records", {"backend": "none", "records": "example.org", **NOBODY}),
 }
 
 
@@ -50,9 +53,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any
     done = subprocess.run(["ansible-playbook", "-vvv", "-i", "far.example.org,", play], capture_output=True, text=True, check=False,
                           env={**os.environ, "ANSIBLE_DISPLAY_SKIPPED_HOSTS": "true"})
     assert done.returncode == 0, done.stdout + done.stderr
-    # Only what is sent is executed.
+    # Only what is sent is executed, and that is not where the text cannot be read.
     executed = [part.partition("]")[0] for part in done.stdout.split("TASK [")[1:] if "> EXEC " in part]
-    assert executed == [*(f"{name} sent" for name in CASES), "Results"]
+    assert executed == [*(f"{name} sent" for name in CASES if name != "text that is none"), "Results"]
     found = iter(json.loads((folder / "results").read_text()))
     return {name: {"here": next(found), "sent": next(found)} for name in CASES}
 
@@ -63,7 +66,12 @@ def test_both_ways_give_the_same(results: dict[str, dict[str, Any]], name: str) 
     for one in (here, sent):
         one.pop("exception", None)
     assert here == sent
-    assert here["failed"] is (name not in ("passes", "a look"))
+    assert here["failed"] is (name not in ("passes", "a look", "records as text"))
+
+
+def test_records_as_text_are_the_same_records(results: dict[str, dict[str, Any]]) -> None:
+    assert results["records as text"]["here"]["records"] == results["a look"]["here"]["records"]
+    assert results["text that is none"]["here"]["msg"].startswith("records is neither a list nor the text of one in JSON: ")
 
 
 def test_secrets_are_masked(results: dict[str, dict[str, Any]]) -> None:

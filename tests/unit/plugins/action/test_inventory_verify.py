@@ -8,16 +8,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
 
+from ansible_collections.postmaster.mail.plugins.plugin_utils import _hosts
+
 ROOT = Path(__file__).resolve().parents[4]
 CHECK = ROOT / "playbooks/tasks/inventory.yml"
 HASH = "$2b$12$" + "a" * 53
 ROLES = yaml.safe_load(CHECK.read_text())[0]["postmaster.mail.inventory_verify"]["roles"]
+#: The play of the site without its tasks, for a host that tells no facts.
+SITE = {"hosts": "mail_servers", "gather_facts": False, "vars": yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[0]["vars"]}
 GOOD = {
     "mail_addresses": "198.51.100.25",
     "mail_domains": {"example.org": {}},
@@ -32,7 +37,7 @@ def site(tmp_path):
     roles = [{"ansible.builtin.import_role": arguments, "when": False} for arguments in imports]
     past = {"name": "Past the check", "ansible.builtin.debug": {"msg": "past: {{ inventory_hostname }}"}}
     tasks = [{"ansible.builtin.import_tasks": str(CHECK)}, past, *roles]
-    (tmp_path / "site.json").write_text(json.dumps([{"hosts": "mail_servers", "gather_facts": False, "tasks": tasks}]))
+    (tmp_path / "site.json").write_text(json.dumps([{**SITE, "tasks": tasks}]))
 
     def run(inventory, *options):
         (tmp_path / "inventory.json").write_text(json.dumps({"all": {"vars": {"ansible_host": "192.0.2.1"}}, **inventory}))
@@ -52,13 +57,13 @@ def rules(output):
     """The rules that the run called broken, of the first host that failed."""
     result, _end = json.JSONDecoder().raw_decode(output.partition("FAILED! => ")[2])
     head, *lines = result["msg"].split("\n- ")
-    assert head.startswith("The inventory of mail.")
+    assert re.match(r"The inventory of mail\d?\.", head)
     assert " does not hold together, and nothing has been changed. " in head
     return lines
 
 
 def test_a_good_inventory_passes_without_a_connection(site):
-    status, output = site(one(rspamd_store_mib="64", dovecot_learn=False, resolver_forwarders=["192.0.2.53@853#dns.example.net"]))
+    status, output = site(one(rspamd_bayes_min_learns="64", dovecot_learn=False, resolver_forwarders=["192.0.2.53@853#dns.example.net"]))
     assert status == 0, output
     assert "past: mail.example.org" in output
 
@@ -75,7 +80,7 @@ def test_wrong_types_and_contradictions_are_told_together(site):
             mail_postmaster="{{ nowhere }}",
             identity_preflight="maybe",
             resolver_forwarders=["nonsense"],
-            rspamd_store_mib="lots",
+            rspamd_bayes_min_learns="lots",
             rspamd_controller_password_hash=["other-secret"],
             rspamd_nameservers={"a": 1},
             protection_ports=[25],
@@ -100,7 +105,7 @@ def test_wrong_types_and_contradictions_are_told_together(site):
         "resolver_forwarders 'nonsense' is not of the form ADDRESS[@PORT][#NAME FOR TLS]",
         "rspamd_nameservers must be of type list of str, not a dictionary",
         "rspamd_controller_password_hash must be of type str, not a list of a string",
-        "rspamd_store_mib must be of type int, not 'lots'",
+        "rspamd_bayes_min_learns must be of type int, not 'lots'",
         "protection_ports must be of type dict, not a list of a number",
     ]
 
@@ -118,7 +123,8 @@ def test_the_variables_of_one_role_are_judged_together(site):
     assert rules(output) == ["postfix_aliases['a@example.org'] leads to 'gone@example.org', which is neither a user nor an alias"]
     _status, output = site(one(rspamd_filter={"dnsbl": []}, mail_filter={}))
     assert rules(output) == ["rspamd_filter has no key 'dnsbl' (did you mean 'dnsbls'?); it knows "
-                             "reject, junk, greylist, dnsbls, trusted, dmarc, arc_sealers"]
+                             "reject, junk, greylist, dnsbls, trusted, dmarc, arc_sealers, blocked_extensions, allow, block, antivirus, "
+                             "forwarded_junk, arc_seal"]
 
 
 def test_a_key_of_its_own_for_the_challenge(site):
@@ -149,7 +155,7 @@ def test_an_empty_name_is_none(site):
 
 def test_one_wrong_host_stops_all_of_them_and_a_limit_only_asks_for_its_own(site):
     hosts = {"mail.good.test": dict(GOOD), "mail.wrong.test": {**GOOD, "mail_mta": "exim"}}
-    inventory = {"mail_servers": {"hosts": hosts}, "backups": {"hosts": {"mail.good.test": {"rspamd_store_mib": 32}}}}
+    inventory = {"mail_servers": {"hosts": hosts}, "backups": {"hosts": {"mail.good.test": {"rspamd_bayes_min_learns": 32}}}}
     status, output = site(inventory)
     assert status != 0
     assert "past:" not in output
@@ -157,17 +163,30 @@ def test_one_wrong_host_stops_all_of_them_and_a_limit_only_asks_for_its_own(site
     status, output = site(inventory, "--limit", "mail.good.test")
     assert status == 0, output
     assert "past: mail.good.test" in output
-    inventory["backups"]["hosts"]["mail.good.test"]["rspamd_store_mib"] = "much"
+    inventory["backups"]["hosts"]["mail.good.test"]["rspamd_bayes_min_learns"] = "much"
     _status, output = site(inventory, "--limit", "backups")
-    assert rules(output) == ["rspamd_store_mib must be of type int, not 'much'"]
+    assert rules(output) == ["rspamd_bayes_min_learns must be of type int, not 'much'"]
 
 
-def test_it_comes_before_everything_else_in_the_site():
+def test_nothing_but_the_look_at_the_host_comes_before_it_in_the_site():
+    """The addresses of a host are facts."""
     play = yaml.safe_load((ROOT / "playbooks/site.yml").read_text())[0]
+    assert "pre_tasks" not in play
+    assert play["roles"] == [{"role": "postmaster.mail.host"}]
     first = play["tasks"][0]
     assert first["ansible.builtin.import_tasks"] == "tasks/inventory.yml"
     assert first["tags"] == ["always"]
-    assert "pre_tasks" not in play and "roles" not in play
+
+
+def test_no_tag_that_is_skipped_keeps_the_site_from_reading_the_host(tmp_path):
+    """What only depends on the look at the host would give it its own tags."""
+    (tmp_path / "inventory.json").write_text(json.dumps(one()))
+    done = subprocess.run(["ansible-playbook", "-i", "inventory.json", ROOT / "playbooks/site.yml", "--list-tasks"], cwd=tmp_path,
+                          capture_output=True, text=True, check=True)
+    tasks = re.findall(r"(?m)^ {6}(.*)\tTAGS: \[(.*)\]$", done.stdout)
+    assert tasks[:3] == [("postmaster.mail.host : Host | Read packages, accounts and services", "always"),
+                         ("postmaster.mail.host : Variables | Load those of the operating system and its release, for all roles", "always"),
+                         ("Inventory | Check names, types and agreement of all variables", "always")]
 
 
 def test_it_knows_every_role():
@@ -180,3 +199,85 @@ def test_another_name_is_no_role(tmp_path):
                           capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "roles 'exim' is not a role of this collection with an argument spec" in done.stdout + done.stderr
+
+
+def test_a_route_that_the_mta_cannot_have_is_refused_before_anything_changes(site):
+    hosts = {"isp": {"host": "smtp.isp.example", "user": "me", "password": "s3cret-of-us"}, "late": {"host": "late.example", "port": 465}}
+    mixed = {"hosts": hosts, "default": ["isp", "late"]}
+    status, output = site(one(mail_routes=mixed))
+    assert status and rules(output) == [
+        "mail_routes.default has smarthosts on port 465 and on others: Postfix begins TLS at once with all of a route or with none. Give "
+        "isp, late one port, 465 or 587; most providers have both"
+    ]
+    assert "s3cret-of-us" not in output
+    status, output = site(one(mail_routes=mixed, mail_mta="opensmtpd"))
+    assert status == 0, output
+
+
+def two(first=None, second=None, **variables):
+    """Two servers of one group, whose variables are GOOD and these, and their own."""
+    shared = {"mail_domains": GOOD["mail_domains"], "mail_users": GOOD["mail_users"], **variables}
+    hosts = {"mail.example.org": {"mail_addresses": "198.51.100.25", **(first or {})},
+             "mail2.example.org": {"mail_addresses": "198.51.100.26", **(second or {})}}
+    return {"mail_servers": {"hosts": hosts, "vars": shared}}
+
+
+def broken(site, inventory, *options):
+    status, output = site(inventory, *options)
+    return rules(output) if status else []
+
+
+def test_two_servers_of_one_domain_need_nothing_but_their_addresses(site):
+    assert broken(site, two()) == []
+    # Of a host that the run does not reach as well.
+    inventory = two({"mail_addresses": None})
+    del inventory["mail_servers"]["hosts"]["mail.example.org"]["mail_addresses"]
+    assert broken(site, inventory, "--limit", "mail2.example.org") == [
+        "mail_addresses is needed: example.org is a domain of both, and the SPF record has the addresses of all hosts, also in a run "
+        "that does not reach them (host mail.example.org)"
+    ]
+    assert broken(site, inventory, "--limit", "mail.example.org") == [
+        "mail_addresses is needed, since mail2.example.org has domains of this host as well: the SPF record has the addresses of all "
+        "hosts, also in a run that does not reach this one"
+    ]
+    # None of that where they share no domain.
+    other = {"mail_domains": {"example.net": {}}, "mail_users": {"me@example.net": {"password_hash": HASH}}}
+    assert broken(site, two({"mail_addresses": ["198.51.100.25"]}, {"mail_addresses": "{{ nowhere }}", **other}),
+                  "--limit", "mail.example.org") == []
+
+
+def test_what_is_not_known_of_the_other_server_is_reported_by_its_name(site):
+    limit = "--limit", "mail.example.org"
+    assert broken(site, two(second={"mail_addresses": ["{{ ansible_facts.nowhere }}"]}), *limit)[0].startswith(
+        "mail_addresses of host mail2.example.org cannot be evaluated, and has to be known also in runs that do not reach it: "
+    )
+    assert broken(site, two(second={"mail_domains": "{{ nowhere }}"}), *limit)[0].startswith(
+        "mail_domains of host mail2.example.org cannot be evaluated, and has to be known also in runs that do not reach it: "
+    )
+    assert broken(site, two(second={"mail_addresses": "10.0.0.1"}), *limit)[0].startswith("mail_addresses '10.0.0.1' is not public ")
+
+
+def test_domains_that_are_evaluated_for_each_host_are_compared_as_each_has_them(site):
+    """The same words in a group's variables may say another thing of each host."""
+    differs = {"mail_domains": {"example.org": {"dmarc": {"policy": "{{ 'reject' if inventory_hostname is search('2') else 'none' }}"}}}}
+    # Each of both would name the other.
+    found = broken(site, two(**differs), "--limit", "mail.example.org")
+    assert found == ["mail_domains['example.org'].dmarc is another one on host mail2.example.org, which serves the domain as well: "
+                     "there is one record for all hosts, so all have to say the same"]
+    own = {"mail_domains": "{{ {inventory_hostname.split('.')[0] ~ '.test': {}} }}", "mail_users": {}, "mail_postmaster": "me@example.com"}
+    assert broken(site, two(**own)) == []
+
+
+def test_domains_on_the_command_line_are_those_of_the_hosts_of_the_run(site):
+    """Everybody else's are hidden by them. In the test network there are thirty hosts without addresses."""
+    inventory = two()
+    inventory["mail_servers"]["hosts"]["mail3.example.org"] = {}
+    domains = json.dumps({"mail_domains": {"example.org": {}}})
+    assert broken(site, inventory, "-e", domains, "--limit", "mail.example.org") == []
+    assert len(broken(site, inventory, "-e", domains, "--limit", "mail.example.org,mail3.example.org")) == 1
+
+
+def test_a_backup_mx_is_in_its_own_group_alone():
+    groups = {"groups": {"mail_servers": ["a", "b"], "mail_relays": ["b", "c"]}}
+    assert [name for name in "abcd" if _hosts.is_backup(groups, name)] == ["c"]
+    assert not _hosts.is_backup({}, "c")

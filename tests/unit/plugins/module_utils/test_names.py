@@ -99,6 +99,13 @@ def test_numbers_are_exact():
         assert refused(_names.number, value, "x", 0, 100).endswith(" must be a number from 0 to 100")
 
 
+def test_numbers_of_records():
+    assert [_names.decimal(text, "x", 65535) for text in ("0", "000", "7", "0" * 5000 + "65535")] == [0, 0, 7, 65535]
+    for text in ("", "-1", "-0", "+1", " 1", "1\n", "1_0", SUPERSCRIPT, FULLWIDTH, "65536", "9" * 5000, "0x7"):
+        shown = refused(_names.decimal, text, "MX preference", 65535)
+        assert shown.startswith("MX preference '") and shown.endswith("' is not a number from 0 to 65535") and len(shown) < 400
+
+
 @pytest.mark.parametrize("value", [f"{KELVIN}ate@example.org", f"{LONG_S}ue@example.org", f"{FULLWIDTH}@example.org",
     "j\u00f6rg@example.org"])
 def test_letters_of_other_scripts_are_not_made_into_ours(value):
@@ -118,6 +125,20 @@ def test_an_address_that_fits_no_path_is_refused():
     assert len(_names.address(f"{'b' * 10}@{domain}")) == 254
     assert refused(_names.address, f"{'b' * 11}@{domain}").endswith("is longer than the 254 octets that fit between < and > (RFC 5321 "
                                                                     "section 4.5.3.1.3)")
+
+
+@pytest.mark.parametrize(
+    ("address", "delimiters", "plain"),
+    [
+        ("me@example.org", "+", "me@example.org"), ("me+x@example.org", "+", "me@example.org"),
+        ("me+x+y@example.org", "+", "me@example.org"),
+        ("me-x+y@example.org", "+-", "me@example.org"), ("me+x-y@example.org", "+-", "me@example.org"),
+        ("me-x@example.org", "+", "me-x@example.org"), ("me+@example.org", "+", "me@example.org"),
+        ("+me@example.org", "+", "+me@example.org"), ("@ex-ample.org", "-", "@ex-ample.org"), ("me@ex-ample.org", "-", "me@ex-ample.org"),
+    ],
+)  # fmt: skip
+def test_a_detail_begins_at_the_first_delimiter(address, delimiters, plain):
+    assert _names.without_detail(address, delimiters) == plain
 
 
 def test_a_wildcard_is_the_first_label_alone():

@@ -5,8 +5,8 @@
 
 """As much of Redis and Valkey as carrying over needs, and a systemctl that knows two units of it. Not a test.
 
-Data are "key" or "key expires" lines. A snapshot (base.rdb) begins with the version of its format; C(--reads) is the latest that this
-server knows. What the environment's LAB directory has as C(refuse-rewrite) or C(lose) makes it fail so.
+Data are "key" or "key expires" lines. A snapshot (base.rdb) begins with the version of its format; ``--reads`` is the latest that this
+server knows. What the environment's LAB directory has as ``refuse-rewrite`` or ``lose`` makes it fail so.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ import pytest
 from ansible.module_utils import basic
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _config_tree_rules as rules
+from ansible_collections.postmaster.mail.plugins.module_utils._config_tree import rules
 from ansible_collections.postmaster.mail.plugins.modules import config_tree
 
 SECRET = "Tr0ub4dor-hunter2"

@@ -179,15 +179,16 @@ def test_zone_checkers_read_the_line(arguments, tmp_path, checker, algorithm):
 
 
 @needs("opendkim-testkey")
-@pytest.mark.parametrize("form", ["pkcs1", "pkcs8"])
-def test_opendkim_finds_key_and_record_agree(made, arguments, tmp_path, form):
+@pytest.mark.parametrize(("form", "selector"), [("pkcs1", "s1"), ("pkcs8", "s1"), ("pkcs8", "default_1807")])
+def test_opendkim_finds_key_and_record_agree(made, arguments, tmp_path, form, selector):
     """OpenDKIM asks libunbound, whose configuration holds the record itself."""
-    record = run("dkim_keypair", {**arguments, "format": form})["record"]
+    run("dkim_keypair", {**arguments, "format": form})
+    record = run("dkim_keypair", {**arguments, "format": form, "selector": selector})["record"]  # of a key that exists
     resolver = tmp_path / "unbound.conf"
     resolver.write_text(f"server:\n  local-zone: example.org. static\n  local-data: '{record['zone_line']}'\n")
     config = tmp_path / "opendkim.conf"
     config.write_text(f"ResolverConfiguration {resolver}\n")
-    check = ["opendkim-testkey", "-x", config, "-d", "example.org", "-s", "s1", "-k"]
+    check = ["opendkim-testkey", "-x", config, "-d", "example.org", "-s", selector, "-k"]
     command(*check, arguments["path"])
     with pytest.raises(subprocess.CalledProcessError) as other:
         command(*check, made / "rsa2048")

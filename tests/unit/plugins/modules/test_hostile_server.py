@@ -21,10 +21,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.postmaster.mail.plugins.module_utils import _dns_ask, _promise, _promises, _rdns, _smtp, _store
-from ansible_collections.postmaster.mail.plugins.module_utils._bounded import Bounded, Lines, TooMuch, printable
+from ansible_collections.postmaster.mail.plugins.module_utils._checks import checks, report, runner
+from ansible_collections.postmaster.mail.plugins.module_utils._checks.session import Server
+from ansible_collections.postmaster.mail.plugins.module_utils._dns import client as dns_client
+from ansible_collections.postmaster.mail.plugins.module_utils._dns import wire as dns_wire
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
-from ansible_collections.postmaster.mail.plugins.module_utils._promise import Server
+from ansible_collections.postmaster.mail.plugins.module_utils._host import redis
+from ansible_collections.postmaster.mail.plugins.module_utils._io.bounded import Bounded, Lines, TooMuch, printable
+from ansible_collections.postmaster.mail.plugins.module_utils._rdns import rules as rdns
+from ansible_collections.postmaster.mail.plugins.module_utils._rdns.greet import greet
 
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp.exe"
 
@@ -131,10 +136,10 @@ def test_every_promise_ends(listen, monkeypatch, kind):
         fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"], "ipv6": []}, domains=["example.org"],
         accounts=[("me@example.org", "one-secret"), ("you@example.org", "two-secret")], nameservers=["127.0.0.1"], timeout=0.1,
     )  # fmt: skip
-    for outcome in _promises.book.run(server):
+    for result in checks.registry.run(server):
         # What refuses everything keeps what it is to refuse.
-        assert outcome.status != "kept" or outcome.name == "old-tls" or kind == "what a terminal obeys", outcome
-        assert outcome.evidence.isprintable() and len(outcome.evidence) <= 1000 + 10 * len(ESCAPES), outcome
+        assert result.status != "pass" or result.check == "old-tls" or kind == "what a terminal obeys", result
+        assert result.evidence.isprintable() and len(result.evidence) <= 1000 + 10 * len(ESCAPES), result
 
 
 def answers(greeting: bytes, replies: dict[bytes, bytes]) -> Callable[[socket.socket], None]:
@@ -185,17 +190,17 @@ def test_one_port_is_hostile(listen, monkeypatch, odd):
     connect = socket.create_connection
     monkeypatch.setattr(socket, "create_connection", lambda to, *more, **named: connect((to[0], there[to[1]]), *more, **named))
     server = Server(fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"]}, domains=["example.org"], timeout=1)
-    [outcome] = _promises.book.run(server, ["no-auth-in-the-clear"])
-    assert said in outcome.evidence and outcome.status == ("broken" if port else "kept"), outcome
+    [result] = checks.registry.run(server, ["no-auth-in-the-clear"])
+    assert said in result.evidence and result.status == ("fail" if port else "pass"), result
 
 
 def test_a_password_that_the_server_repeats_is_in_no_report(listen, monkeypatch):
     port = listen(echo)
     connect = socket.create_connection
     monkeypatch.setattr(socket, "create_connection", lambda address, *more, **named: connect((address[0], port), *more, **named))
-    book = _promise.Book()
+    registry = runner.CheckRegistry()
 
-    @book.promise("login")
+    @registry.check("login")
     def login(server: Server) -> str:
         """It lets users in."""
         with server.smtp(587) as session:
@@ -204,18 +209,18 @@ def test_a_password_that_the_server_repeats_is_in_no_report(listen, monkeypatch)
 
     server = Server(fqdn="mail.example.org", addresses={"ipv4": ["127.0.0.1"]}, domains=[], accounts=[("me@example.org", "top-secret")],
                     timeout=5)  # fmt: skip
-    [outcome] = book.run(server)
-    assert outcome.status == "broken" and "unknown: AUTH PLAIN ********" in outcome.evidence
-    page = _promise.page("x", [outcome])
+    [result] = registry.run(server)
+    assert result.status == "fail" and "unknown: AUTH PLAIN ********" in result.evidence
+    page = report.page("x", [result])
     for secret in ("top-secret", base64.b64encode(b"\0me@example.org\0top-secret").decode()):
         assert secret not in page
 
 
 @pytest.mark.parametrize("kind", HOSTILE)
 def test_the_look_at_a_greeting_ends(listen, kind):
-    greeting = asyncio.run(_smtp.greet("127.0.0.1", listen(HOSTILE[kind]), 1, 0.5))
+    greeting = asyncio.run(greet("127.0.0.1", listen(HOSTILE[kind]), 1, 0.5))
     said = f"{greeting.banner} {greeting.ehlo} {greeting.detail}"
-    check = _rdns.check("banner", "x", "fail", "y", said, greeting.banner, [greeting.banner])
+    check = rdns.check("banner", "x", "fail", "y", said, greeting.banner, [greeting.banner])
     for text in (check["found"], check["advice"], *check["values"]):
         assert text.isprintable() and len(text) <= 1000
 
@@ -234,9 +239,9 @@ def stream_of(message: Callable[[bytes], bytes], count: int) -> Callable[[socket
 def test_a_name_server_that_never_ends(listen, kind):
     stray = stream_of(lambda query: bytes([query[0] ^ 1]) + query[1:], -1)
     port = listen(stray if kind == "strays" else forever(b"\xff", 0.02))
-    question = _dns_ask.Question(_dns_ask.Server("127.0.0.1", port), "example.org", "TXT")
-    _dns_ask.ask_tcp([question], timeout=0.3)
-    assert question.reply is None and "does not answer over TCP within 0.3 s" in str(question.error)
+    with dns_client.Stream(dns_client.Server("127.0.0.1", port), 0.3) as stream, pytest.raises(dns_client.Unreachable) as caught:
+        stream.exchange([dns_wire.query(7, "example.org", "TXT")])
+    assert "does not answer over TCP within 0.3 s" in str(caught.value)
 
 
 @pytest.mark.parametrize("answer", [b"$99999999999\r\n", b"$x\r\n", b"+" + b"x" * (1 << 21)])
@@ -252,9 +257,9 @@ def test_a_store_whose_answer_has_no_end(tmp_path, answer):
             connection.sendall(answer)
 
     threading.Thread(target=serve, daemon=True).start()
-    with listener, _store.Client(path, 5) as client:
+    with listener, redis.Client(path, 5) as client:
         try:
-            assert len(client.ask("PING")) <= _store.ANSWER
+            assert len(client.ask("PING")) <= redis.ANSWER
         except MailError as exc:
             assert "was answered with '$" in str(exc) and "more than 1048576 octets" in str(exc)
 
@@ -302,12 +307,12 @@ def test_what_is_shown_of_a_text(text, shown):
 
 
 def test_a_report_is_written_for_its_owner_and_through_no_link(tmp_path):
-    victim, report = tmp_path / "victim", tmp_path / "report.html"
+    victim, target = tmp_path / "victim", tmp_path / "report.html"
     victim.write_text("mine")
-    report.symlink_to(victim)
-    _promise.write_page(str(report), "<html>")
-    assert victim.read_text() == "mine" and report.read_text() == "<html>" and not report.is_symlink()
-    assert stat.S_IMODE(report.stat().st_mode) == 0o600
+    target.symlink_to(victim)
+    report.write_page(str(target), "<html>")
+    assert victim.read_text() == "mine" and target.read_text() == "<html>" and not target.is_symlink()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html", "victim"]
 
 
@@ -323,5 +328,5 @@ def test_a_report_behind_a_link_that_another_has_placed(tmp_path: Path, where):
     if where == "foreign":
         os.chown(folder, 65534, 65534)
     with pytest.raises(MailError, match=r"is a symbolic link in a directory that (others|nobody) can change; it is not followed"):
-        _promise.write_page(str(folder / "reports/report.html"), "<html>")
+        report.write_page(str(folder / "reports/report.html"), "<html>")
     assert list(victim.iterdir()) == []

@@ -1,0 +1,8 @@
+# Copyright (c) 2026 The postmaster.mail developers
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""What the mail_* variables mean: checked, canonical, every default filled in. Pure functions.
+
+Private to this collection: names and behaviour change without notice.
+"""
