@@ -353,10 +353,11 @@ def _described(member: dkim_keys.Member, facts: dkim.KeyFacts | None, in_use: di
 def _directory(module: AnsibleModule, attributes: dkim_keys.Attributes, path: str) -> bool:
     """Make sure that the directory exists with its attributes; return whether that changes anything."""
     mode = module.params["directory_mode"]
+    # In this order, since a parallel run may make it meanwhile.
+    if os.path.lexists(path) and not os.path.isdir(path):
+        raise MailError(f"directory {path!r} is no directory")
     if os.path.isdir(path):
         return attributes.correct(path, mode=mode, directory=True)
-    if os.path.lexists(path):
-        raise MailError(f"directory {path!r} is no directory")
     if not module.check_mode:
         missing = [path]
         # Our own, which no other task need have made yet.

@@ -272,25 +272,28 @@ def main():
         key, chain = plan(params, wanted)
         missing = certificate.gap(chain, "source_chain") if params["source_key"] else ""
         result = certificate.facts(certificate.load_leaf(chain, "chain"), wanted)
+        if params["lineage"]:
+            result["lineage"] = lineage(params, chain)
     except MailError as exc:
         module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(msg=f"{exc.filename}: {exc.strerror}")
     if missing:
         module.warn(missing)
-    if params["lineage"]:
-        result["lineage"] = lineage(params, chain)
     if before and _secret_text.has_private_key(before) and os.stat(params["chain"]).st_mode & 0o004:
         module.warn(
             f"chain {params['chain']!r} held a private key that everybody on this host could read: it is taken out of there, but have a "
             "certificate with a new key issued"
         )
-    directory = os.path.dirname(params["key"])
-    if not os.path.isdir(directory) and not module.check_mode:
-        os.makedirs(directory, 0o755)
     try:
+        if not module.check_mode:
+            os.makedirs(os.path.dirname(params["key"]), 0o755, exist_ok=True)
         changed = write(module, params["key"], key, mode, numbers)
         changed = write(module, params["chain"], chain, 0o644, numbers) or changed
     except MailError as exc:
         module.fail_json(msg=str(exc))
+    except OSError as exc:
+        module.fail_json(msg=f"{exc.filename or params['key']}: {exc.strerror}")
     module.exit_json(changed=changed, diff={"before": describe(before, wanted), "after": describe(chain, wanted)}, **result)
 
 

@@ -14,10 +14,13 @@ import shutil
 import stat
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import dkim
 import pytest
 from dkim_runner import Runner
+
+from ansible_collections.postmaster.mail.plugins.modules import dkim_keyring
 
 run = Runner()
 
@@ -546,6 +549,21 @@ def test_parallel_runs_agree(arguments):
     assert sum(found["origin"] == "created" for result in results for found in result["keys"].values()) == 4
     keys = results[0]["keys"]
     assert listing(arguments["directory"]) == [f"d{number}.example.{keys[f'd{number}.example']['selector']}.key" for number in range(4)]
+
+
+def test_a_directory_that_a_parallel_run_makes_meanwhile_is_taken(tmp_path, monkeypatch):
+    """Between any two looks at it: the other run is done as soon as something asks whether the path exists."""
+    path = tmp_path / "dkim"
+    lexists = os.path.lexists
+
+    def other_run(asked):
+        if asked == str(path):
+            path.mkdir(exist_ok=True)
+        return lexists(asked)
+
+    monkeypatch.setattr(os.path, "lexists", other_run)
+    module = SimpleNamespace(params={"directory_mode": "0750"}, check_mode=False)
+    assert dkim_keyring._directory(module, SimpleNamespace(correct=lambda *_arguments, **_options: False), str(path)) is False
 
 
 def test_it_says_which_keys_sign_already(arguments, tmp_path):

@@ -396,3 +396,10 @@ def test_how_a_certificate_of_certbot_stands_to_the_one_in_place(module, options
     if expected == "in place":
         (live / "fullchain.pem").write_text("another")
         assert module({**options, **arguments, "lineage": str(live)})["lineage"] == "waiting"
+
+
+@pytest.mark.parametrize("option", ["key", "chain"])
+def test_a_file_in_the_place_of_a_directory_is_an_error(module, options, own, tmp_path, option):
+    (tmp_path / "file").write_text("x")
+    failed = module({**options, **own, option: str(tmp_path / "file/tls")})
+    assert failed["failed"] and failed["msg"] == f"{tmp_path}/file/tls: Not a directory"

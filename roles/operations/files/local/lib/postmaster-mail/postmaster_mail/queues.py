@@ -169,7 +169,7 @@ class OpenSmtpdQueue(Queue):
                 continue
             for path in folder.glob(f"{one}????????"):
                 _made_young(path)
-            if not target.parent.is_dir():
+            with contextlib.suppress(FileExistsError):  # smtpd makes such directories too, at any time
                 target.parent.mkdir(mode=0o700)
                 owner = self.spool.joinpath("queue").stat()
                 os.chown(target.parent, owner.st_uid, owner.st_gid)
