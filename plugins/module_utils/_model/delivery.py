@@ -91,8 +91,18 @@ def _with_copies(address: str, copies: Mapping[str, Iterable[str]]) -> list[str]
     return [address, *(f"{local}@{copy}" for copy in copies.get(domain, ()))]
 
 
+def relay_domains(model: Mapping[str, Any], relay: Mapping[str, Any]) -> list[str]:
+    """Return the domains that a relay sends as, with those that are one of them.
+
+    :param relay: one of ``relays`` of the model
+    """
+    copies = domain_copies(model)
+    return sorted({name for domain in relay["domains"] for name in (domain, *copies.get(domain, ()))})
+
+
 def owners(model: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return who may send as whom: whoever receives the mail of an address may answer from it, and whoever is granted it.
+    """Return who may send as whom: whoever receives the mail of an address may answer from it, and whoever is granted it,
+    a relay by its name or login.
 
     The most exact name counts: the address, then the address without its detail, then ``@domain``, which is all addresses of a domain
     that nobody has.
@@ -106,6 +116,9 @@ def owners(model: Mapping[str, Any]) -> dict[str, list[str]]:
         for sender in (user, *options["senders"]):
             for name in _with_copies(sender, copies):
                 granted.setdefault(name, set()).add(user)
+    for name, relay in model.get("relays", {}).items():
+        for domain in relay_domains(model, relay):
+            granted.setdefault(f"@{domain}", set()).add(relay["login"] or name)
     caught = [f"@{domain}" for domain, options in model["domains"].items() if options["catch_all"]]
     found = {}
     for name in {*granted, *aliases, *caught, *model["no_mail"], *list_addresses(model)}:

@@ -24,6 +24,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import (
     lists,
     mailboxes,
     mta,
+    relays,
     routes,
     sinks,
     sizing,
@@ -38,7 +39,7 @@ NOT_BUILT: dict[str, str] = {}
 KNOWN = (
     "fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations",
     "refusals", "host_senders", "recipient_delimiter", "queue", "outbound", "routes", "mailboxes", "sizing", "limits",
-    "mx_preference", "lists",
+    "mx_preference", "lists", "relays",
 )  # fmt: skip
 
 
@@ -65,8 +66,9 @@ def normalise(
         (provider to ``domains``, ``mx``, ``connections`` at once and ``delay`` in seconds between messages), ``refusals`` (MTA to table),
         ``host_senders`` (account of the host to addresses and ``@domain`` that its programs may send as), ``queue``
         (see :func:`_queue.read_queue`), ``outbound`` (see :func:`_destinations.read_outbound`), ``routes`` (see
-        :func:`_routes.read_routes`), ``lists`` (see :func:`_lists.read_lists`; their commands that are not taken by mail are in
-        ``no_mail``), ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`), ``sizing`` (name of a size to
+        :func:`_routes.read_routes`), ``relays`` (see :func:`_relays.read_relays`), ``lists`` (see
+        :func:`_lists.read_lists`; their commands that are not taken by mail are in ``no_mail``),
+        ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`), ``sizing`` (name of a size to
         its value, of those that are set)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
@@ -123,6 +125,7 @@ def normalise(
     model["preference"] = hosts.read_preference(problems, given.get("mx_preference"), backup)
     model["peers"] = [_read_peer(problems, model, given.get("domains"), peer) for peer in peers]
     hosts.check_records(problems, model)
+    model["relays"] = relays.read_relays(problems, given.get("relays"), model)
     lists.check_peers(problems, model)
     model["mailboxes"] = mailboxes.read_mailboxes(problems, given.get("mailboxes"), os_family)
     model["sizing"] = sizing.read_sizing(problems, given.get("sizing"))

@@ -24,7 +24,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery im
     srs_key,
     writers,
 )
-from ansible_collections.postmaster.mail.plugins.module_utils._services import limits
+from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, relays
 
 #: How many characters of a hash make an address of ours; case does not count, so each is worth a little more than five bits. With that of
 #: an earlier release, which are read until none of them is young enough, one in two million guesses is right.
@@ -305,7 +305,8 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
     :returns: ``domains`` of users, ``recipient_delimiter``, ``trusted``, see :func:`trusted`, ``srs_domain``, that of
         rewritten senders, empty where none is rewritten, ``queue``, see :func:`queue`, ``client_limits`` and ``outbound``,
         parameters, ``slow``, slow destinations with the delay that each has today, ``by_mx``, whether some are known by their MX,
-        ``routes``, see :func:`routes_of`, and ``closed``, see :func:`closed`
+        ``routes``, see :func:`routes_of`, ``closed``, see :func:`closed`, ``relays``, the restriction classes of hosts that relay, and
+        ``relay_refusal``, the answer to such a host that sends as somebody else
     :raises MailError: a value that breaks a rule
     """
     model = given["model"]
@@ -325,6 +326,8 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "client_limits": limits.postfix(model["filter"]["trusted"]),
         "closed": closed(model),
         "backup": model["backup"],
+        "relays": [f"relay_{name}" for name in relays.of_hosts(model)],
+        "relay_refusal": relays.REFUSED,
     }
 
 
@@ -390,6 +393,12 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
             lines[name] = [
                 f"# Logins that may write to {', '.join(options['aliases'])}.", *(f"{login} permit" for login in options["logins"])
             ]
+    for name, relay in relays.of_hosts(model).items():
+        patterns = [relays.NULL_SENDER["postfix"], *map(relays.sender, relay["domains"])]
+        lines[f"relay_{name}"] = ["# Envelope senders of this relay to anybody.", *(f":{pattern}: permit" for pattern in patterns)]
+    if relays.of_hosts(model):
+        lines["relays"] = ["# Hosts to the classes of main.cf that tell what they may send.",
+                           *(f"{network} {name}" for network, name in relays.hosts_table(model, "relay_").items())]
     if given.get("claims"):
         lines["claims"] = [
             "# What others claim to have found, and what Dovecot's send-for-script tells a filter.",
