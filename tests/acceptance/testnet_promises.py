@@ -1117,6 +1117,8 @@ def relay_closed(lab: Lab) -> str:
     stranger = str(socket.getaddrinfo("good.client.test", None, kind)[0][4][0])
     for greeting in ("", "relay.client.test", f"[{here}]"):
         attempts(stranger, ((sender, lab.foreign) for sender in (f"scanner@{domain}", f"me@{domain.upper()}")), greeting)
+    # Also to domains that are only sent for.
+    attempts(stranger, ((f"outside@{lab.helo}", f"postmaster@{name}") for name in lab.elsewhere))
     with lab.smtp(25, "", lab.address(family), stranger) as session:
         code, _reply = session.command(f"XCLIENT ADDR={here}")
         checks.refused(*session.envelope(f"scanner@{domain}", lab.foreign), f"behind XCLIENT, answered with {code},")

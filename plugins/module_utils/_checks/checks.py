@@ -148,7 +148,7 @@ def spf(server: Server) -> str:
         import spf as pyspf
     except ImportError as exc:
         raise CheckSkipped("needs the Python package pyspf on the controller") from exc
-    for domain in server.domains:
+    for domain in (*server.domains, *server.elsewhere):
         records = [text for text in server.texts(domain) if re.match(r"(?i)v=spf1( |\Z)", text)]
         if len(records) != 1:
             raise CheckFailed(f"{domain} has {len(records)} SPF records: {records}")
@@ -162,7 +162,7 @@ def spf(server: Server) -> str:
 @registry.check("dmarc")
 def dmarc(server: Server) -> str:
     """Every domain has exactly one DMARC record, which begins with its version and its policy (RFC 9989)."""
-    for domain in server.domains:
+    for domain in (*server.domains, *server.elsewhere):
         records = [text for text in server.texts(f"_dmarc.{domain}") if text.startswith("v=DMARC1")]
         if len(records) != 1:
             raise CheckFailed(f"_dmarc.{domain} has {len(records)} DMARC records: {records}")

@@ -32,6 +32,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import (
 )
 from ansible_collections.postmaster.mail.plugins.module_utils._model import filter as mail_filter
 from ansible_collections.postmaster.mail.plugins.module_utils._model import queue as mail_queue
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.problems import Problems, nearest
 
 #: Names that the plan of the collection knows and this release does not build yet: refused, never ignored.
@@ -121,7 +122,7 @@ def normalise(
     model["host_senders"] = users.read_host_senders(problems, given.get("host_senders"), delimiter)
     model["queue"] = mail_queue.read_queue(problems, given.get("queue"), backup)
     model["outbound"] = destinations.read_outbound(problems, given.get("outbound"))
-    model["routes"] = routes.read_routes(problems, given.get("routes"), {*model["domains"], model["fqdn"]})
+    model["routes"] = routes.read_routes(problems, given.get("routes"), {*taken(model["domains"]), model["fqdn"]})
     model["preference"] = hosts.read_preference(problems, given.get("mx_preference"), backup)
     model["peers"] = [_read_peer(problems, model, given.get("domains"), peer) for peer in peers]
     hosts.check_records(problems, model)
@@ -152,7 +153,7 @@ def _read_peer(problems: Problems, model: Mapping[str, Any], written: Any, peer:
         "parked": model["parked"] if same else parked,
         "addresses": domains.read_addresses(own, peer.get("addresses")),
         "preference": hosts.read_preference(own, peer.get("mx_preference"), bool(peer.get("backup"))),
-        "routes": routes.read_routes(own, peer.get("routes"), {*theirs, fqdn}),
+        "routes": routes.read_routes(own, peer.get("routes"), {*taken(theirs), fqdn}),
         "ttl": dns.read_ttl(own, peer.get("dns")),
     }
     return hosts.of_peer(problems, model, read, own)

@@ -22,6 +22,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery im
     forwards,
     junk_keeper,
     srs_key,
+    taken,
     writers,
 )
 from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, relays
@@ -44,9 +45,10 @@ def srs_domain(model: Mapping[str, Any]) -> str:
 
     :param model: what :func:`_model.normalise` returns
     """
-    fqdn, domains = model["fqdn"], model["domains"]
-    if fqdn not in domains and any(fqdn.endswith(f".{domain}") for domain in domains):
+    fqdn = model["fqdn"]
+    if fqdn not in model["domains"] and any(fqdn.endswith(f".{domain}") for domain in model["domains"]):
         return fqdn
+    domains = {name: model["domains"][name] for name in taken(model["domains"])}
     candidates = sorted(domains, key=lambda domain: domain != fqdn) or [fqdn]
     return next((domain for domain in candidates if not domains.get(domain, {}).get("catch_all")), candidates[0])
 
@@ -316,7 +318,7 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         raise MailError("mail_filter.forwarded_junk 'keep' needs postfix_srs: spam is taken out where senders of forwarded mail are "
                         "rewritten; without that, have it be 'refuse'")
     return {
-        "domains": sorted(model["domains"]),
+        "domains": taken(model["domains"]),
         "recipient_delimiter": model["recipient_delimiter"],
         "trusted": trusted(given.get("trusted_networks", ())),
         "srs_domain": srs_domain(model) if given["srs"] and forwards(model) else "",

@@ -14,7 +14,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._model import lists as mail_lists
-from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out, taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.limits import KEYS
 from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
 from ansible_collections.postmaster.mail.plugins.module_utils._services import locks, relays
@@ -128,7 +128,8 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         ``lists``, the addresses that Mailman sends lists from, ``commands``, those at which it answers whoever writes,
         ``relays``, whether hosts send through this server, ``accounts``, whether anybody does,
         ``backups``, the addresses of those who take mail for this host while it is away,
-        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`, and
+        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`,
+        ``here``, those of these whose mail is taken here, and
         ``dnsbls``, see :func:`dnsbls`
     :raises MailError: a value that breaks a rule
     """
@@ -151,6 +152,7 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "blocked_extensions": thresholds["blocked_extensions"],
         "author": any(options["allow"] for options in model["users"].values()),
         "domains": own_domains([*model["domains"], *([model["fqdn"]] if model["fqdn"] else [])]),
+        "here": own_domains([*taken(model["domains"]), *([model["fqdn"]] if model["fqdn"] else [])]),
         "hosted": sorted(model["domains"]),
         "recipient_delimiter": model["recipient_delimiter"],
         "backups": hosts.backups(model),

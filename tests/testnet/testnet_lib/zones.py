@@ -103,6 +103,10 @@ def build(inventory: Inventory, delegation_signers: dict[str, str], texts: dict[
     for owner, value in texts.items():
         add(owner, "TXT", _text(value))
 
+    # Of a server under test, which sends for it and takes no mail for it.
+    if "example.org" in zones:
+        add("old.example.org", "MX", "10 mx.bigmail.test.")
+
     for address in (*_DNSBL_TEST, *map(ipv4, LISTED), *map(ipv6, LISTED)):
         owner = reversed_in(address, "dnsbl.test")
         add(owner, "A", "127.0.0.2")

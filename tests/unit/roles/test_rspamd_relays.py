@@ -26,7 +26,7 @@ local senders = {
   owns = function(account, address) return account == 'scanner' and address:lower():find('@shop[.]example$') ~= nil end,
   canonical = function(domain) return ((domain or ''):lower():gsub('%.$', '')) end,
 }
-assert(loadfile(arg_path))({ domains = { ['shop.example'] = true, ['other.example'] = true } }, senders)
+assert(loadfile(arg_path))({ here = { ['shop.example'] = true, ['other.example'] = true } }, senders)
 local task, user, result = {}, arg_user, '-'
 local function addresses(list)
   local found = {}

@@ -9,9 +9,10 @@ import re
 import pytest
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
+from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts
 from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery
 from ansible_collections.postmaster.mail.plugins.module_utils._model.model import normalise
-from ansible_collections.postmaster.mail.plugins.module_utils._services import opensmtpd, postfix, relays, rspamd
+from ansible_collections.postmaster.mail.plugins.module_utils._services import dns, opensmtpd, postfix, relays, rspamd
 
 HASH = "$2b$12$" + "a" * 53
 BASE = {
@@ -165,3 +166,58 @@ def test_rspamd_knows_relays_as_accounts():
                                                                                  "relays": {"scanner": SCANNER}})})["accounts"]
     without = {"model": model({"old-qmail": OLD})}
     assert not rspamd.values(without)["relays"] and not [name for name in rspamd.tables(without) if "relays" in name]
+
+
+AWAY = {**BASE, "domains": {**BASE["domains"], "away.example": {"mx": False}}}
+
+
+def test_a_domain_whose_mail_is_taken_elsewhere_is_signed_and_sent_for_alone():
+    found = normalise({**AWAY, "relays": {"old": {**OLD, "domains": "away.example"}}, "aliases": {"x@example.org": "you@away.example"},
+                       "routes": {"hosts": {"isp": {"host": "smtp.isp.example"}}, "to": {"away.example": "isp"}}})  # fmt: skip
+    delivered = delivery(found)
+    assert "away.example" not in delivered["domains"] and not [name for name in delivered["aliases"] if name.endswith("@away.example")]
+    assert delivered["senders"]["@away.example"] == ["me@example.org"]
+    assert delivered["senders"].get("x@example.org") is None  # who gets its mail is elsewhere
+    given = {"model": found, "srs": True, "managed": "x", "hide_submitter": False}
+    assert "away.example" not in postfix.values(given)["domains"] and found["routes"]["to"] == {"away.example": ["isp"]}
+    assert "x@example.org you@away.example.srs.invalid" in postfix.tables(given)["postfix/tables/aliases"]
+    assert "away.example" not in opensmtpd.tables({"model": found, "owner": "vmail"})["smtpd/tables/domains"]
+    values = rspamd.values({"model": found})
+    assert "away.example" in values["domains"] and "away.example" in values["hosted"] and "away.example" not in values["here"]
+    keys = {"away.example": {"name": "s._domainkey.away.example", "value": "v=DKIM1; k=rsa; p=AAAA", "selector": "s", "path": "/x"}}
+    kinds = {(record["name"], record["type"]) for record in dns.records(found, keys) if record["name"].endswith("away.example")}
+    assert kinds == {("away.example", "TXT"), ("_dmarc.away.example", "TXT"), ("s._domainkey.away.example", "TXT")}
+
+
+def test_a_backup_mx_takes_no_mail_for_it():
+    peer = {"name": "mail", "fqdn": "mail.example.com", "domains": AWAY["domains"], "addresses": ["192.0.2.9"]}
+    found = normalise({**AWAY, "fqdn": "mx2.example.com"}, peers=[peer], backup=True)
+    assert hosts.primaries(found).keys() == {"example.org", "shop.example", "twin.example", "plain.example"}
+    assert "away.example" not in postfix.tables({"model": found, "srs": False})["postfix/tables/transport"]
+
+
+@pytest.mark.parametrize(
+    ("given", "rule"),
+    [
+        ({"domains": {"example.org": {}, "away.example": {"mx": False, "catch_all": "me@example.org"}}},
+         "mail_domains['away.example'].catch_all has no meaning beside mx: false, by which others take the mail of away.example"),
+        ({"domains": {"example.org": {}, "away.example": {"mx": False, "alias_of": "example.org"}}},
+         "mail_domains['away.example'].alias_of has no meaning beside mx: false, by which others take the mail of away.example"),
+        ({"domains": {"example.org": {}, "away.example": {"mx": False}, "twin.example": {"alias_of": "away.example"}}},
+         "mail_domains['twin.example'].alias_of 'away.example' has no addresses here: others take its mail (mx: false)"),
+        ({"domains": {"example.org": {}, "away.example": {"mx": False, "parked": True}}},
+         "mail_domains['away.example'].mx false has no meaning: a parked domain takes no mail, here or elsewhere"),
+        ({"domains": {**AWAY["domains"], "mail.example.org": {"mx": False}}},
+         "mail_domains['mail.example.org'].mx false: it is the name of this server, whose own mail is taken here"),
+        ({"users": {**BASE["users"], "x@away.example": {"password_hash": HASH}}},
+         "mail_users['x@away.example'] is in a domain whose mail is taken elsewhere, mail_domains['away.example'].mx: it would get none"),
+        ({"aliases": {"x@away.example": "me@example.org"}},
+         "mail_aliases['x@away.example'] is in a domain whose mail is taken elsewhere, mail_domains['away.example'].mx: it would get none"),
+        ({"lists": {"x@away.example": {"owners": ["me@example.org"]}}},
+         "mail_lists['x@away.example'] is in a domain whose mail is taken elsewhere, mail_domains['away.example'].mx: it would get none"),
+    ],
+)
+def test_it_has_no_address_here(given, rule):
+    with pytest.raises(MailError) as caught:
+        normalise({**AWAY, **given})
+    assert list(caught.value.rules) == [rule]

@@ -2,7 +2,7 @@
 -- Hosts that send through this server without a log-in, known by the address that they connect from and by nothing else (mail_relays). What
 -- one sends as its domains, in envelope and From, is mail of an account with the relay's name: signed, limited, and locked as a user's. An
 -- old mail server has bounces to send, so the null sender is taken with such a From. All else is any stranger's mail, and stays here. Of the
--- options, `domains` are all domains of ours, as a set.
+-- options, `here` are the domains whose mail is taken here, as a set.
 local options, senders = ...
 
 local relays = rspamd_config:add_map({
@@ -47,7 +47,7 @@ rspamd_config:register_symbol({
     end
     for _, recipient in ipairs(task:get_recipients({ 'smtp', 'orig' }) or {}) do
       local domain = senders.canonical((recipient.addr or ''):match('@([^@]*)$'))
-      if domain ~= '' and not options.domains[domain] then
+      if domain ~= '' and not options.here[domain] then
         task:set_pre_result('reject', 'This host may send to other servers as addresses of its domains alone, also in From (mail_relays)')
         return true, 0.0, relay, recipient.addr
       end
