@@ -3387,7 +3387,7 @@ class Flood:
     def one(self, session: Any, count: int) -> bool:
         """Send a message to so many recipients; tell whether it is refused for the limit."""
         message = self.lab.message(self.user, self.lab.bigmail["user"], Subject=f"flood {self.token}")
-        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second@bigmail.test"][:count], message.as_bytes())
+        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second+flood@bigmail.test"][:count], message.as_bytes())
         with self.lock:
             if code == 250:
                 self.taken.append((message["Message-ID"], count))

@@ -140,7 +140,8 @@ rspamd_config:register_symbol({
   callback = function(task)
     local account, action = (task:get_user() or ''):lower(), task:get_metric_action()
     local recipients = task:get_recipients({ 'smtp', 'orig' }) or {}
-    local more = #recipients
+    -- Where one of them has a plus, Rspamd has all of them twice: as they were, and without what is behind it.
+    local more = #(task:get_recipients('smtp') or {})
     if account == '' or more == 0 or action == 'reject' or action == 'soft reject' or to_the_postmaster(recipients) then
       return
     end
