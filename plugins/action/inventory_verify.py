@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import gc
 import pathlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,23 +13,13 @@ from typing import Any, NamedTuple
 
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
-from ansible.plugins.loader import filter_loader, test_loader
 
-# Ansible runs each task in a fork of the process that loads this: what their templates need is imported once here, and not in each.
-from ansible_collections.postmaster.mail.plugins.filter import _model, _service  # noqa: F401
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._host import system
 from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, mta, routes, sinks, types
 from ansible_collections.postmaster.mail.plugins.module_utils._model.model import with_addresses
 from ansible_collections.postmaster.mail.plugins.plugin_utils import _hosts
 from ansible_collections.postmaster.mail.plugins.plugin_utils._model import checked_model, packed, unpacked
-
-# For the same reason: Ansible's own filters and tests; and having read a playbook, that process is due for a full collection of garbage,
-# which each fork would make, 60 ms of 80 that a task takes which does nothing. What is frozen no later collection looks at.
-filter_loader.get("ansible.builtin.default")
-test_loader.get("ansible.builtin.defined")
-gc.collect()
-gc.freeze()
 
 ROLES = pathlib.Path(__file__).resolve().parents[2] / "roles"
 
