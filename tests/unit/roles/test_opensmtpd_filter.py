@@ -1005,6 +1005,13 @@ def test_a_relay_is_told_why_it_may_not_send_to_others(relaying, source, sender,
     assert sent(relaying, sender, "you@away.example") == "proceed"
 
 
+def test_mail_of_a_relay_gets_the_fields_that_it_lacks(relaying):
+    for source, added in (("192.0.2.7:33174", ["Date", "Message-ID"]), ("192.0.2.8:33174", [])):
+        relaying.connect(source)
+        lines, _answer = relaying.message(["From: x@shop.example", "", "x"], sender="x@shop.example")
+        assert [line.partition(":")[0] for line in lines[:-2]] == ["From", *added]
+
+
 def test_nothing_of_a_client_is_taken_where_it_is_not_known_who_relays(start, tmp_path):
     smtpd = start("--relays", str(tmp_path / "relays"))
     smtpd.connect("192.0.2.7:33174")

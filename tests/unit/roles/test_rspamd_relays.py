@@ -19,7 +19,7 @@ local function ip(text)
   return setmetatable({ is_valid = function() return true end }, { __tostring = function() return text end })
 end
 rspamd_config = {
-  register_symbol = function(_, symbol) callback = symbol.callback end,
+  register_symbol = function(_, symbol) callback = symbol.callback or callback end,
   add_map = function() return { get_key = function(_, key) return tostring(key) == '192.0.2.7' and 'scanner' or false end } end,
 }
 local senders = {
@@ -39,6 +39,7 @@ function task:get_from_ip() return ip(arg_ip) end
 function task:get_from(kind) return addresses(kind[1] == 'smtp' and { arg_sender } or arg_from) end
 function task:get_header_full() local found = {} for number = 1, arg_fields do found[number] = {} end return found end
 function task:get_recipients() return addresses(arg_to) end
+function task:insert_result(name) result = result .. ' ' .. name end
 function task:set_pre_result(action) result = action end
 callback(task)
 io.write(tostring(user or '-'), ' ', result)
@@ -65,7 +66,7 @@ def test_what_it_sends_as_its_domain_is_of_its_account(sender, authors, to):
 )  # fmt: skip
 def test_all_else_is_a_strangers_and_stays_here(sender, authors, fields):
     assert judged(sender, authors, f"{HERE}, 'postmaster'", fields=fields) == "- -"
-    assert judged(sender, authors, f"{HERE}, {AWAY}", fields=fields) == "- reject"
+    assert judged(sender, authors, f"{HERE}, {AWAY}", fields=fields) == "- reject RELAY_NOT_OWNED"
 
 
 def test_nobody_else_is_a_relay():

@@ -25,7 +25,7 @@ local function writes(task, relay)
   return true
 end
 
-rspamd_config:register_symbol({
+local id = rspamd_config:register_symbol({
   name = 'RELAY',
   type = 'prefilter',
   -- Before BACKUP_MX (30) puts another client in the place of the one that has connected, and before all that asks who sends.
@@ -49,8 +49,18 @@ rspamd_config:register_symbol({
       local domain = senders.canonical((recipient.addr or ''):match('@([^@]*)$'))
       if domain ~= '' and not options.here[domain] then
         task:set_pre_result('reject', 'This host may send to other servers as addresses of its domains alone, also in From (mail_relays)')
-        return true, 0.0, relay, recipient.addr
+        task:insert_result('RELAY_NOT_OWNED', 1.0, relay, recipient.addr)
+        return
       end
     end
   end,
+})
+
+rspamd_config:register_symbol({
+  name = 'RELAY_NOT_OWNED',
+  type = 'virtual',
+  parent = id,
+  score = 0.0,
+  group = 'policies',
+  description = 'A host of mail_relays sends to others what has another sender or another From than addresses of its domains',
 })
