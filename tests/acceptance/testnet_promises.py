@@ -82,8 +82,8 @@ class Lab(Server):
     ``unsent`` are those that nobody may send from, ``twins`` are domains that are another one; ``no_mail`` are addresses that refuse
     mail, with the text, or discard it (empty), and ``silent`` users who only send, with passwords; ``delimiters`` are the characters each
     of which begins a detail; ``lists`` are whom users allow and
-    block; ``mailboxes`` is ``mail_mailboxes``, ``users`` are ``mail_users`` and ``routes`` ``mail_routes``; ``smarthost`` is a
-    customer of the smarthost; ``client_key`` is the file with the DKIM key of ``client.test``.
+    block; ``mailboxes`` is ``mail_mailboxes``, ``users`` are ``mail_users``, ``routes`` ``mail_routes`` and ``relays`` ``mail_relays``;
+    ``smarthost`` is a customer of the smarthost; ``client_key`` is the file with the DKIM key of ``client.test``.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
@@ -104,6 +104,7 @@ class Lab(Server):
     slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     tls_exceptions: dict[str, str] = dataclasses.field(default_factory=dict)
     routes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    relays: dict[str, Any] = dataclasses.field(default_factory=dict)
     smarthost: dict[str, str] = dataclasses.field(default_factory=dict)
     host_senders: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     receiver: list[str] = dataclasses.field(default_factory=list)
@@ -1037,6 +1038,103 @@ def route(lab: Lab) -> str:
     return "; ".join(said)
 
 
+def relay_of(lab: Lab) -> tuple[str, dict[str, str]]:
+    """Return a domain that a host of this network relays as, and its addresses by family."""
+    for relay in lab.relays.values():
+        hosts = {"ipv6" if ":" in host else "ipv4": host for host in relay.get("hosts", ())}
+        if hosts:
+            return relay["domains"][0], hosts
+    raise CheckSkipped("the inventory declares no host that relays")
+
+
+@registry.check("relay-signs")
+def relay_signs(lab: Lab) -> str:
+    """What a host that is declared sends by port 25, without a log-in, as the domain that it is declared for arrives at the strict
+    receiver, signed by that domain and with Date and Message-ID, though its address has no name and is on a DNSBL; so does a bounce of its.
+    Who logs in sends as any address of the domains that he is declared for."""
+    domain, hosts = relay_of(lab)
+    recipient, said = lab.bigmail["user"], []
+    ways = [(family, tls, sender) for family, tls, sender in
+            (("ipv4", "", f"Scanner@{domain.upper()}"), ("ipv6", "starttls", f"scanner@{domain}"), ("ipv4", "starttls", ""))
+            if family in hosts and lab.addresses.get(family)]  # fmt: skip
+    logins = [(relay["login"], name) for relay in lab.relays.values() if relay.get("login") in dict(lab.accounts)
+              for name in relay["domains"]]  # fmt: skip
+    for family, tls, sender in [*ways, *(("", login, f"shop@{name}") for login, name in logins)]:
+        token, author = secrets.token_hex(8), sender or f"mailer-daemon@{domain}"
+        content = f"From: {author}\r\nTo: <{recipient}>\r\nSubject: {token}\r\n\r\nThe toner is low.\r\n".encode()
+        with (lab.smtp(25, tls, lab.address(family), hosts[family]) if family else lab.smtp(587, "starttls")) as session:
+            if not family:
+                session.login(tls, dict(lab.accounts)[tls])
+            checks.accepted(*session.send(sender, [recipient], content), f"a message from <{sender}>")
+        octets = as_received(lab, token, "Subject")
+        signer = verified(lab, octets).domain.decode()
+        if signer != author.partition("@")[2].lower():
+            raise CheckFailed(f"a message from {author} is signed by {signer}")
+        found = authentication(email.message_from_bytes(octets, policy=email.policy.default))
+        if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+            raise CheckFailed(f"the strict receiver found {found} of a message from <{sender}>, From: {author}")
+        said.append(f"<{sender}> d={signer}")
+    return ", ".join(said)
+
+
+@registry.check("relay-closed")
+def relay_closed(lab: Lab) -> str:
+    """A host that relays does so with its own domain in envelope and From alone: every way of writing a foreign recipient is refused with
+    other senders, however these look like its own, and told why; what it writes to users here is taken. From elsewhere nobody relays with
+    its senders, whatever he greets with or claims."""
+    domain, hosts = relay_of(lab)
+    (family, here), user, count = next(iter(hosts.items())), lab.account()[0], 0
+    others = [name for name in lab.domains if name != domain and lab.twins.get(name) != domain]
+    looks = [lab.foreign, f"outside@{lab.helo}", *([user] if user.partition("@")[2] != domain else []), *(f"x@{name}" for name in others),
+             f"x%{domain}@{lab.helo}", f"{domain}!x@{lab.helo}", f'"x@{domain}"@{lab.helo}', f"@{domain}:x@{lab.helo}", f"x@{lab.fqdn}",
+             f'"x y"@{domain}', f"x@{lab.helo}@{domain}", f"x@sub.{domain}", f"x@{domain}.{lab.helo}"]  # fmt: skip
+
+    def attempts(source: str | None, pairs: Iterable[tuple[str, str]], greeting: str = "") -> str:
+        nonlocal count
+        said, waiting = "", list(pairs)
+        while waiting:
+            with lab.smtp(25, "", lab.address(family), source) as session:
+                if greeting:
+                    session.command(f"EHLO {greeting}")
+                for sender, recipient in waiting[:4]:  # a careful server hangs up after some errors
+                    code, said = session.envelope(sender, recipient)
+                    if code < 400:
+                        raise CheckFailed(f"from {source or 'elsewhere'} <{sender}> to <{recipient}> was answered with {code} {said}")
+                    count += 1
+                waiting = waiting[4:]
+        return said
+
+    every = checks.foreign_recipients(lab)
+    attempts(here, ((sender, recipient) for sender in (f"outside@{lab.helo}", lab.foreign) for recipient in every))
+    attempts(here, ((sender, lab.foreign) for sender in looks))
+    # A route within an address of ours is none, whoever asks.
+    attempts(here, ((f"scanner@{domain}", recipient) for recipient in every
+                    if recipient.endswith((f"@{lab.domains[0]}", f"@{lab.fqdn}")) and not recipient.startswith("@")))  # fmt: skip
+    said = attempts(here, [(f"outside@{lab.helo}", lab.foreign)])
+    if "mail_relays" not in said:
+        raise CheckFailed(f"a foreign sender was refused without the reason: {said}")
+    kind = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
+    stranger = str(socket.getaddrinfo("good.client.test", None, kind)[0][4][0])
+    for greeting in ("", "relay.client.test", f"[{here}]"):
+        attempts(stranger, ((sender, lab.foreign) for sender in (f"scanner@{domain}", f"me@{domain.upper()}")), greeting)
+    # Also to domains that are only sent for.
+    attempts(stranger, ((f"outside@{lab.helo}", f"postmaster@{name}") for name in lab.elsewhere))
+    with lab.smtp(25, "", lab.address(family), stranger) as session:
+        code, _reply = session.command(f"XCLIENT ADDR={here}")
+        checks.refused(*session.envelope(f"scanner@{domain}", lab.foreign), f"behind XCLIENT, answered with {code},")
+    for sender, authors in ((f"scanner@{domain}", [f"x@{lab.helo}"]), (f"scanner@{domain}", [f"x@{others[0]}"]), ("", [f"x@{lab.helo}"]),
+                            (f"scanner@{domain}", [f"x@{domain}, x@{lab.helo}"]), (f"scanner@{domain}", [f"x@{domain}", f"x@{lab.helo}"]),
+                            (f"scanner@{domain}", [f"x@sub.{domain}"]), ("", [f"x@{domain}.{lab.helo}"])):  # fmt: skip
+        content = "".join(f"From: {author}\r\n" for author in authors) + f"To: {lab.foreign}\r\nSubject: x\r\n\r\nx\r\n"
+        received = f"Received: from x ([{here}]) by {lab.fqdn} with ESMTP; Thu, 26 Nov 2026 12:00:00 +0000\r\n"
+        with lab.smtp(25, "", lab.address(family), here) as session:
+            said = checks.refused(*session.send(sender, [lab.foreign], (received + content).encode()), f"<{sender}>, From: {authors}")
+        count += 1
+    with lab.smtp(25, "", lab.address(family), here) as session:
+        checks.accepted(*session.envelope(f"outside@{lab.helo}", user), "a message of a stranger's by the relay to a user")
+    return f"{count} attempts refused, the last with {said}"
+
+
 def deferred(lab: Lab, recipient: str) -> Any:
     """Return what waits for a recipient once the queue says why."""
     end = time.monotonic() + PATIENCE
@@ -1728,8 +1826,8 @@ def sieve_answers(lab: Lab) -> str:
     return answered(lab, lab.account(1)[0], lab.bigmail["user"])
 
 
-def at_bigmail_of(lab: Lab, text: str, user: str = "") -> list[Any]:
-    """Return the messages at the strict receiver that have a text in them, decoded or in a report's message, in INBOX of a user there."""
+def at_bigmail_of(lab: Lab, *texts: str, user: str = "") -> list[Any]:
+    """Return the messages at the strict receiver that have one of these texts in them, also in a report's message, in INBOX of a user."""
     host = lab.bigmail["host"]
     session = Imap(socket.gethostbyname(host), host, lab.tls(), lab.timeout)
     try:
@@ -1740,14 +1838,15 @@ def at_bigmail_of(lab: Lab, text: str, user: str = "") -> list[Any]:
         octets = [session.uid("fetch", uid, "(BODY.PEEK[])")[1][0][1] for uid in uids]
     finally:
         session.logout()
-    return [email.message_from_bytes(text_of, policy=email.policy.default) for text_of in octets if text.encode() in text_of]
+    found = [whole for whole in octets if any(text.encode() in whole for text in texts)]
+    return [email.message_from_bytes(whole, policy=email.policy.default) for whole in found]
 
 
-def nothing_came(lab: Lab, text: str, what: str, user: str = "", within: float = 15) -> None:
-    """Fail if a message with a text in it comes to the strict receiver within this time: what must not come has no event."""
+def nothing_came(lab: Lab, *texts: str, what: str, user: str = "", within: float = 15) -> None:
+    """Fail if a message with one of these texts comes to the strict receiver within this time: what must not come has no event."""
     end = time.monotonic() + within
     while True:
-        if found := at_bigmail_of(lab, text, user):
+        if found := at_bigmail_of(lab, *texts, user=user):
             raise CheckFailed(f"{what} came to {user or lab.bigmail['user']}, from <{returns_to(found[0])}>: {found[0].items()}")
         if time.monotonic() > end:
             return
@@ -1786,8 +1885,7 @@ def junk_not_forwarded(lab: Lab) -> str:
     message = lab.message(foreign, alias_to(lab, foreign))
     elsewhere(lab).submit(message)
     lab.at_bigmail(message["Message-ID"])
-    for token in sent:
-        nothing_came(lab, token, "spam", within=5)
+    nothing_came(lab, *sent, what="spam", within=5)
     return "; ".join(said)
 
 
@@ -1838,51 +1936,52 @@ def vacation(lab: Lab) -> str:
     """A vacation notice goes to whoever was proven to have written, once, and to nobody else: no sender that SPF and DKIM do not vouch for,
     no null sender, list, bulk or automatic mail. A script's refusal is reported to proven senders alone; otherwise the message is kept."""
     (user, password), foreign, token = lab.account(1), lab.bigmail["user"], secrets.token_hex(8)
-    script = f'require "vacation";\r\nvacation :handle "{token}" :addresses ["{user}"] "Away {token}";\r\n'
+    away, refused = f"Away {token}", f"Refused {token}"
     origin = elsewhere(lab)
-    with mailbox.script(*lab.files(user), script):
+
+    def proven(**headers: str) -> str:
+        """Have the strict receiver's user write to the one who is away, and return the Message-ID."""
+        message = lab.message(foreign, user, **headers)
+        origin.submit(message)
+        return str(message["Message-ID"])
+
+    with mailbox.script(*lab.files(user), f'require "vacation";\r\nvacation :handle "{token}" :addresses ["{user}"] "{away}";\r\n'):
         for sender in (foreign, ""):
             code, reply, message_id = forged(lab, user, sender)
             checks.accepted(code, reply, f"a forged message from <{sender}>")
             lab.find(message_id, (user, password))
         for headers in ({"List_Id": "<list.bigmail.test>"}, {"Precedence": "bulk"}, {"Auto_Submitted": "auto-generated"}):
-            message = lab.message(foreign, user, **headers)
-            origin.submit(message)
-            lab.find(message["Message-ID"], (user, password))
-        nothing_came(lab, f"Away {token}", "a vacation notice to nobody who was proven to write")
-        for number in (1, 2):
-            message = lab.message(foreign, user)
-            origin.submit(message)
-            lab.find(message["Message-ID"], (user, password))
-            if number == 1:
-                first, end = message["Message-ID"], time.monotonic() + PATIENCE
-                while not at_bigmail_of(lab, f"Away {token}"):
-                    if time.monotonic() > end:
-                        queue = lab.run(lab.mta.list, check=False)
-                        raise CheckFailed(f"no notice of {user}'s vacation at the strict receiver; our queue:\n{queue}")
-                    time.sleep(0.5)  # IMAP without IDLE has no event to wait for
-        end = time.monotonic() + 10  # what must not come has no event
-        while time.monotonic() < end:
-            notices_of = at_bigmail_of(lab, f"Away {token}")
-            if len(notices_of) != 1:
-                raise CheckFailed(f"{foreign} was told {len(notices_of)} times that {user} is away")
-            time.sleep(1)
-        if first not in str(notices_of[0]["In-Reply-To"]):
-            raise CheckFailed(f"the notice is about {notices_of[0]['In-Reply-To']}, not about {first}")
-    with mailbox.script(*lab.files(user), f'require "reject";\r\nreject "Refused {token}";\r\n'):
+            lab.find(proven(**headers), (user, password))
+        answered = proven()
+        about(lab, away, answered, f"of {user}'s vacation")
+        lab.find(proven(), (user, password))
+    with mailbox.script(*lab.files(user), f'require "reject";\r\nreject "{refused}";\r\n'):
         code, reply, message_id = forged(lab, user, foreign)
         checks.accepted(code, reply, "a forged message")
         lab.find(message_id, (user, password))
-        nothing_came(lab, f"Refused {token}", "a refusal to nobody who was proven to write")
-        message = lab.message(foreign, user)
-        origin.submit(message)
-        end = time.monotonic() + PATIENCE
-        while not at_bigmail_of(lab, f"Refused {token}"):
-            if time.monotonic() > end:
-                queue = lab.run(lab.mta.list, check=False)
-                raise CheckFailed(f"{foreign} was not told that a script of {user} refuses the message; our queue:\n{queue}")
-            time.sleep(0.5)  # IMAP without IDLE has no event to wait for
+        rejected = proven()
+        about(lab, refused, rejected, f"that a script of {user} refuses the message")
+    # An answer to any of the others would have come before these two, or does within seconds.
+    end = time.monotonic() + 15
+    while time.monotonic() < end:
+        for text, message_id_of in ((away, answered), (refused, rejected)):
+            if len(found := about(lab, text, message_id_of, "")) != 1:
+                raise CheckFailed(f"{foreign} was told {len(found)} times: {text}")
+        time.sleep(1)  # what must not come has no event
     return f"{foreign} is told once that {user} is away; refused and unproven, {message_id} is in INBOX"
+
+
+def about(lab: Lab, text: str, message_id: str, what: str) -> list[Any]:
+    """Wait for answers with a text in them at the strict receiver, all of which are to be about this message; return them."""
+    end = time.monotonic() + PATIENCE
+    while not (found := at_bigmail_of(lab, text)):
+        if time.monotonic() > end:
+            raise CheckFailed(f"{lab.bigmail['user']} was not told {what}; our queue:\n{lab.run(lab.mta.list, check=False)}")
+        time.sleep(0.5)  # IMAP without IDLE has no event to wait for
+    for answer in found:
+        if message_id not in answer.as_string():
+            raise CheckFailed(f"{lab.bigmail['user']} was told {what}, and not about {message_id}: {answer.items()}")
+    return found
 
 
 @registry.check("no-backscatter")
@@ -1927,8 +2026,7 @@ def no_backscatter(lab: Lab) -> str:
         if time.monotonic() > end:
             raise CheckFailed(f"{waiting[0].recipient} waits in the queue: {waiting[0].reason}")
         time.sleep(0.5)  # the queue has no event to wait for
-    for text in (mark, message_id.strip("<>"), waits.strip("<>")):
-        nothing_came(lab, text, "a report of this server", victim, within=5)
+    nothing_came(lab, mark, message_id.strip("<>"), waits.strip("<>"), what="a report of this server", user=victim)
     return "; ".join(said)
 
 
@@ -3289,7 +3387,7 @@ class Flood:
     def one(self, session: Any, count: int) -> bool:
         """Send a message to so many recipients; tell whether it is refused for the limit."""
         message = self.lab.message(self.user, self.lab.bigmail["user"], Subject=f"flood {self.token}")
-        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second@bigmail.test"][:count], message.as_bytes())
+        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second+flood@bigmail.test"][:count], message.as_bytes())
         with self.lock:
             if code == 250:
                 self.taken.append((message["Message-ID"], count))

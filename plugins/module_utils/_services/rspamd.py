@@ -14,10 +14,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._model import lists as mail_lists
-from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out, taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.limits import KEYS
 from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
-from ansible_collections.postmaster.mail.plugins.module_utils._services import locks
+from ansible_collections.postmaster.mail.plugins.module_utils._services import locks, relays
 
 _MODULE = re.compile(r"^[a-z][a-z0-9_]*\Z")
 
@@ -126,8 +126,10 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         ``arc_sealers``, ``forwarded_junk``, ``forwards``, whether mail of an address goes on to another server, ``seal``, whether that is
         sealed, ``blocked_extensions``, ``author``, whether a user allows any sender,
         ``lists``, the addresses that Mailman sends lists from, ``commands``, those at which it answers whoever writes,
+        ``relays``, whether hosts send through this server, ``accounts``, whether anybody does,
         ``backups``, the addresses of those who take mail for this host while it is away,
-        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`, and
+        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`,
+        ``here``, those of these whose mail is taken here, and
         ``dnsbls``, see :func:`dnsbls`
     :raises MailError: a value that breaks a rule
     """
@@ -150,11 +152,14 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "blocked_extensions": thresholds["blocked_extensions"],
         "author": any(options["allow"] for options in model["users"].values()),
         "domains": own_domains([*model["domains"], *([model["fqdn"]] if model["fqdn"] else [])]),
+        "here": own_domains([*taken(model["domains"]), *([model["fqdn"]] if model["fqdn"] else [])]),
         "hosted": sorted(model["domains"]),
         "recipient_delimiter": model["recipient_delimiter"],
         "backups": hosts.backups(model),
         "lists": [address.replace("@", "-bounces@") for address in sorted(model["lists"])],
         "commands": mail_lists.commands(model),
+        "relays": bool(relays.of_hosts(model)),
+        "accounts": bool(model["users"] or relays.of_hosts(model)),
     }
 
 
@@ -165,7 +170,7 @@ def _seals(model: Mapping[str, Any]) -> bool:
 
 def limits(model: Mapping[str, Any]) -> dict[str, str]:
     """Return account to recipients within an hour, within a day, and asked for before it is locked, 0 for no limit; ``*`` is all others."""
-    own = {user: options["limit"] for user, options in sorted(model["users"].items()) if options["limit"]}
+    own = {name: options["limit"] for kind in ("users", "relays") for name, options in sorted(model[kind].items()) if options["limit"]}
     return {name: " ".join(str(limit[key]) for key in KEYS) for name, limit in {"*": model["limits"], **own}.items()}
 
 
@@ -183,6 +188,8 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     }
     head = f"# {given.get('managed') or 'Ansible managed'}\n"
     files = module_files(given.get("disabled_modules") or (), "rspamd_disabled_modules")
+    if relays.of_hosts(given["model"]):
+        maps["relays"] = relays.hosts_table(given["model"])
     forwards = leads_out(given["model"])
     if forwards:
         maps["leading-out"] = leading_out(given["model"], delivered)
