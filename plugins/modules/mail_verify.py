@@ -35,6 +35,12 @@ options:
     type: list
     elements: str
     required: true
+  elsewhere:
+    description:
+      - Domains that the server sends for, and whose mail others take (C(mx) of C(mail_domains) is V(false)).
+    type: list
+    elements: str
+    default: []
   parked:
     description: Domains and names of hosts that neither send nor take mail, and say so in DNS.
     type: list
@@ -186,6 +192,7 @@ def main():
             "fqdn": {"type": "str", "required": True},
             "addresses": {"type": "list", "elements": "str", "required": True},
             "domains": {"type": "list", "elements": "str", "required": True},
+            "elsewhere": {"type": "list", "elements": "str", "default": []},
             "parked": {"type": "list", "elements": "str", "default": []},
             "accounts": {"type": "dict", "default": {}, "no_log": True},
             "senders": {"type": "dict", "default": {}},
@@ -216,6 +223,7 @@ def main():
             fqdn=_names.domain_name(params["fqdn"], "fqdn"),
             addresses=addresses,
             domains=[_names.domain_name(domain, "domains") for domain in params["domains"]],
+            elsewhere=[_names.domain_name(domain, "elsewhere") for domain in params["elsewhere"]],
             parked=[_names.domain_name(domain, "parked") for domain in params["parked"]],
             accounts=list(params["accounts"].items()),
             senders=params["senders"],

@@ -82,8 +82,8 @@ class Lab(Server):
     ``unsent`` are those that nobody may send from, ``twins`` are domains that are another one; ``no_mail`` are addresses that refuse
     mail, with the text, or discard it (empty), and ``silent`` users who only send, with passwords; ``delimiters`` are the characters each
     of which begins a detail; ``lists`` are whom users allow and
-    block; ``mailboxes`` is ``mail_mailboxes``, ``users`` are ``mail_users`` and ``routes`` ``mail_routes``; ``smarthost`` is a
-    customer of the smarthost; ``client_key`` is the file with the DKIM key of ``client.test``.
+    block; ``mailboxes`` is ``mail_mailboxes``, ``users`` are ``mail_users``, ``routes`` ``mail_routes`` and ``relays`` ``mail_relays``;
+    ``smarthost`` is a customer of the smarthost; ``client_key`` is the file with the DKIM key of ``client.test``.
     """
 
     ssh: list[str] = dataclasses.field(default_factory=list)
@@ -104,6 +104,7 @@ class Lab(Server):
     slow: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
     tls_exceptions: dict[str, str] = dataclasses.field(default_factory=dict)
     routes: dict[str, Any] = dataclasses.field(default_factory=dict)
+    relays: dict[str, Any] = dataclasses.field(default_factory=dict)
     smarthost: dict[str, str] = dataclasses.field(default_factory=dict)
     host_senders: dict[str, list[str]] = dataclasses.field(default_factory=dict)
     receiver: list[str] = dataclasses.field(default_factory=list)
@@ -1036,6 +1037,103 @@ def route(lab: Lab) -> str:
     if line := hop(lab, lab.find(message["Message-ID"])):
         raise CheckFailed(f"local mail took the smarthost: {line}")
     return "; ".join(said)
+
+
+def relay_of(lab: Lab) -> tuple[str, dict[str, str]]:
+    """Return a domain that a host of this network relays as, and its addresses by family."""
+    for relay in lab.relays.values():
+        hosts = {"ipv6" if ":" in host else "ipv4": host for host in relay.get("hosts", ())}
+        if hosts:
+            return relay["domains"][0], hosts
+    raise CheckSkipped("the inventory declares no host that relays")
+
+
+@registry.check("relay-signs")
+def relay_signs(lab: Lab) -> str:
+    """What a host that is declared sends by port 25, without a log-in, as the domain that it is declared for arrives at the strict
+    receiver, signed by that domain and with Date and Message-ID, though its address has no name and is on a DNSBL; so does a bounce of its.
+    Who logs in sends as any address of the domains that he is declared for."""
+    domain, hosts = relay_of(lab)
+    recipient, said = lab.bigmail["user"], []
+    ways = [(family, tls, sender) for family, tls, sender in
+            (("ipv4", "", f"Scanner@{domain.upper()}"), ("ipv6", "starttls", f"scanner@{domain}"), ("ipv4", "starttls", ""))
+            if family in hosts and lab.addresses.get(family)]  # fmt: skip
+    logins = [(relay["login"], name) for relay in lab.relays.values() if relay.get("login") in dict(lab.accounts)
+              for name in relay["domains"]]  # fmt: skip
+    for family, tls, sender in [*ways, *(("", login, f"shop@{name}") for login, name in logins)]:
+        token, author = secrets.token_hex(8), sender or f"mailer-daemon@{domain}"
+        content = f"From: {author}\r\nTo: <{recipient}>\r\nSubject: {token}\r\n\r\nThe toner is low.\r\n".encode()
+        with (lab.smtp(25, tls, lab.address(family), hosts[family]) if family else lab.smtp(587, "starttls")) as session:
+            if not family:
+                session.login(tls, dict(lab.accounts)[tls])
+            checks.accepted(*session.send(sender, [recipient], content), f"a message from <{sender}>")
+        octets = as_received(lab, token, "Subject")
+        signer = verified(lab, octets).domain.decode()
+        if signer != author.partition("@")[2].lower():
+            raise CheckFailed(f"a message from {author} is signed by {signer}")
+        found = authentication(email.message_from_bytes(octets, policy=email.policy.default))
+        if {found.get(method) for method in ("spf", "dkim", "dmarc")} != {"pass"}:
+            raise CheckFailed(f"the strict receiver found {found} of a message from <{sender}>, From: {author}")
+        said.append(f"<{sender}> d={signer}")
+    return ", ".join(said)
+
+
+@registry.check("relay-closed")
+def relay_closed(lab: Lab) -> str:
+    """A host that relays does so with its own domain in envelope and From alone: every way of writing a foreign recipient is refused with
+    other senders, however these look like its own, and told why; what it writes to users here is taken. From elsewhere nobody relays with
+    its senders, whatever he greets with or claims."""
+    domain, hosts = relay_of(lab)
+    (family, here), user, count = next(iter(hosts.items())), lab.account()[0], 0
+    others = [name for name in lab.domains if name != domain and lab.twins.get(name) != domain]
+    looks = [lab.foreign, f"outside@{lab.helo}", *([user] if user.partition("@")[2] != domain else []), *(f"x@{name}" for name in others),
+             f"x%{domain}@{lab.helo}", f"{domain}!x@{lab.helo}", f'"x@{domain}"@{lab.helo}', f"@{domain}:x@{lab.helo}", f"x@{lab.fqdn}",
+             f'"x y"@{domain}', f"x@{lab.helo}@{domain}", f"x@sub.{domain}", f"x@{domain}.{lab.helo}"]  # fmt: skip
+
+    def attempts(source: str | None, pairs: Iterable[tuple[str, str]], greeting: str = "") -> str:
+        nonlocal count
+        said, waiting = "", list(pairs)
+        while waiting:
+            with lab.smtp(25, "", lab.address(family), source) as session:
+                if greeting:
+                    session.command(f"EHLO {greeting}")
+                for sender, recipient in waiting[:4]:  # a careful server hangs up after some errors
+                    code, said = session.envelope(sender, recipient)
+                    if code < 400:
+                        raise CheckFailed(f"from {source or 'elsewhere'} <{sender}> to <{recipient}> was answered with {code} {said}")
+                    count += 1
+                waiting = waiting[4:]
+        return said
+
+    every = checks.foreign_recipients(lab)
+    attempts(here, ((sender, recipient) for sender in (f"outside@{lab.helo}", lab.foreign) for recipient in every))
+    attempts(here, ((sender, lab.foreign) for sender in looks))
+    # A route within an address of ours is none, whoever asks.
+    attempts(here, ((f"scanner@{domain}", recipient) for recipient in every
+                    if recipient.endswith((f"@{lab.domains[0]}", f"@{lab.fqdn}")) and not recipient.startswith("@")))  # fmt: skip
+    said = attempts(here, [(f"outside@{lab.helo}", lab.foreign)])
+    if "mail_relays" not in said:
+        raise CheckFailed(f"a foreign sender was refused without the reason: {said}")
+    kind = socket.AF_INET6 if family == "ipv6" else socket.AF_INET
+    stranger = str(socket.getaddrinfo("good.client.test", None, kind)[0][4][0])
+    for greeting in ("", "relay.client.test", f"[{here}]"):
+        attempts(stranger, ((sender, lab.foreign) for sender in (f"scanner@{domain}", f"me@{domain.upper()}")), greeting)
+    # Also to domains that are only sent for.
+    attempts(stranger, ((f"outside@{lab.helo}", f"postmaster@{name}") for name in lab.elsewhere))
+    with lab.smtp(25, "", lab.address(family), stranger) as session:
+        code, _reply = session.command(f"XCLIENT ADDR={here}")
+        checks.refused(*session.envelope(f"scanner@{domain}", lab.foreign), f"behind XCLIENT, answered with {code},")
+    for sender, authors in ((f"scanner@{domain}", [f"x@{lab.helo}"]), (f"scanner@{domain}", [f"x@{others[0]}"]), ("", [f"x@{lab.helo}"]),
+                            (f"scanner@{domain}", [f"x@{domain}, x@{lab.helo}"]), (f"scanner@{domain}", [f"x@{domain}", f"x@{lab.helo}"]),
+                            (f"scanner@{domain}", [f"x@sub.{domain}"]), ("", [f"x@{domain}.{lab.helo}"])):  # fmt: skip
+        content = "".join(f"From: {author}\r\n" for author in authors) + f"To: {lab.foreign}\r\nSubject: x\r\n\r\nx\r\n"
+        received = f"Received: from x ([{here}]) by {lab.fqdn} with ESMTP; Thu, 26 Nov 2026 12:00:00 +0000\r\n"
+        with lab.smtp(25, "", lab.address(family), here) as session:
+            said = checks.refused(*session.send(sender, [lab.foreign], (received + content).encode()), f"<{sender}>, From: {authors}")
+        count += 1
+    with lab.smtp(25, "", lab.address(family), here) as session:
+        checks.accepted(*session.envelope(f"outside@{lab.helo}", user), "a message of a stranger's by the relay to a user")
+    return f"{count} attempts refused, the last with {said}"
 
 
 def deferred(lab: Lab, recipient: str) -> Any:
@@ -3297,7 +3395,7 @@ class Flood:
     def one(self, session: Any, count: int) -> bool:
         """Send a message to so many recipients; tell whether it is refused for the limit."""
         message = self.lab.message(self.user, self.lab.bigmail["user"], Subject=f"flood {self.token}")
-        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second@bigmail.test"][:count], message.as_bytes())
+        code, reply = session.send(self.user, [self.lab.bigmail["user"], "second+flood@bigmail.test"][:count], message.as_bytes())
         with self.lock:
             if code == 250:
                 self.taken.append((message["Message-ID"], count))

@@ -148,7 +148,7 @@ def spf(server: Server) -> str:
         import spf as pyspf
     except ImportError as exc:
         raise CheckSkipped("needs the Python package pyspf on the controller") from exc
-    for domain in server.domains:
+    for domain in (*server.domains, *server.elsewhere):
         records = [text for text in server.texts(domain) if re.match(r"(?i)v=spf1( |\Z)", text)]
         if len(records) != 1:
             raise CheckFailed(f"{domain} has {len(records)} SPF records: {records}")
@@ -162,7 +162,7 @@ def spf(server: Server) -> str:
 @registry.check("dmarc")
 def dmarc(server: Server) -> str:
     """Every domain has exactly one DMARC record, which begins with its version and its policy (RFC 9989)."""
-    for domain in server.domains:
+    for domain in (*server.domains, *server.elsewhere):
         records = [text for text in server.texts(f"_dmarc.{domain}") if text.startswith("v=DMARC1")]
         if len(records) != 1:
             raise CheckFailed(f"_dmarc.{domain} has {len(records)} DMARC records: {records}")
@@ -341,12 +341,11 @@ def submission(server: Server) -> str:
     return f"{user} on 587 and 465"
 
 
-@registry.check("no-open-relay")
-def no_open_relay(server: Server) -> str:
-    """Nobody relays through port 25 of any address: every way of writing a foreign recipient is refused, whatever the sender."""
+def foreign_recipients(server: Server) -> list[str]:
+    """Return every way of writing a recipient elsewhere that some server once relayed to."""
     local, _at, foreign = server.foreign.partition("@")
     here, name = server.domains[0], server.fqdn
-    recipients = [
+    return [
         server.foreign,
         f"{local}%{foreign}@{here}",
         f"{local}%{foreign}@{name}",
@@ -362,6 +361,12 @@ def no_open_relay(server: Server) -> str:
         f"{local}@{foreign}.",
         f"{local}%{foreign}@[{server.address()}]",
     ]
+
+
+@registry.check("no-open-relay")
+def no_open_relay(server: Server) -> str:
+    """Nobody relays through port 25 of any address: every way of writing a foreign recipient is refused, whatever the sender."""
+    here, name, recipients = server.domains[0], server.fqdn, foreign_recipients(server)
     count = 0
     first, *others = [address for _family, address in server.every_address()]
     ways = [(first, sender) for sender in ("", server.foreign, f"postmaster@{here}", f"x@{name}")]

@@ -30,7 +30,8 @@ GTUBE = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X"
 class Server:
     """The server that is checked, and what is needed to check it.
 
-    ``addresses`` are by family, ``ipv4`` and ``ipv6``. ``parked`` are domains that neither send nor take mail.
+    ``addresses`` are by family, ``ipv4`` and ``ipv6``. ``elsewhere`` are domains that it sends for,
+    and whose mail others take, and ``parked`` those that neither send nor take mail.
     ``accounts`` are pairs of address and password; checks that need
     more of them than there are get skipped. ``senders`` are the further addresses of an account, ``catch_all`` is a domain
     to the accounts that take all of its mail. ``ca_file`` is a PEM file of the authority to trust beside, or instead of
@@ -41,6 +42,7 @@ class Server:
     fqdn: str
     addresses: dict[str, list[str]]
     domains: list[str]
+    elsewhere: list[str] = dataclasses.field(default_factory=list)
     parked: list[str] = dataclasses.field(default_factory=list)
     accounts: list[tuple[str, str]] = dataclasses.field(default_factory=list)
     senders: dict[str, list[str]] = dataclasses.field(default_factory=dict)

@@ -31,6 +31,22 @@ def srs_key(value: str, option: str) -> str:
     return value
 
 
+def elsewhere(options: Mapping[str, Any]) -> bool:
+    """Tell whether others alone take the mail of a domain, which this server only sends for.
+
+    :param options: of ``domains`` of the model
+    """
+    return bool(options["mx"]["elsewhere"])
+
+
+def taken(domains: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the domains whose mail is taken here, sorted.
+
+    :param domains: as the model has them
+    """
+    return sorted(name for name, options in domains.items() if not elsewhere(options))
+
+
 def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
     """Return the tables of one server, sorted, so that equal inventories give equal files.
 
@@ -54,7 +70,7 @@ def delivery(model: Mapping[str, Any]) -> dict[str, Any]:
     if postmaster:
         system = {name: [postmaster] for name in (*ROLE_NAMES, *HOST_NAMES)}
     return {
-        "domains": sorted(model["domains"]),
+        "domains": taken(model["domains"]),
         "mailboxes": sorted(users),
         "lists": of_lists,
         "aliases": dict(sorted(aliases.items())),
@@ -91,8 +107,18 @@ def _with_copies(address: str, copies: Mapping[str, Iterable[str]]) -> list[str]
     return [address, *(f"{local}@{copy}" for copy in copies.get(domain, ()))]
 
 
+def relay_domains(model: Mapping[str, Any], relay: Mapping[str, Any]) -> list[str]:
+    """Return the domains that a relay sends as, with those that are one of them.
+
+    :param relay: one of ``relays`` of the model
+    """
+    copies = domain_copies(model)
+    return sorted({name for domain in relay["domains"] for name in (domain, *copies.get(domain, ()))})
+
+
 def owners(model: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return who may send as whom: whoever receives the mail of an address may answer from it, and whoever is granted it.
+    """Return who may send as whom: whoever receives the mail of an address may answer from it, and whoever is granted it,
+    a relay by its name or login.
 
     The most exact name counts: the address, then the address without its detail, then ``@domain``, which is all addresses of a domain
     that nobody has.
@@ -106,6 +132,9 @@ def owners(model: Mapping[str, Any]) -> dict[str, list[str]]:
         for sender in (user, *options["senders"]):
             for name in _with_copies(sender, copies):
                 granted.setdefault(name, set()).add(user)
+    for name, relay in model.get("relays", {}).items():
+        for domain in relay_domains(model, relay):
+            granted.setdefault(f"@{domain}", set()).add(relay["login"] or name)
     caught = [f"@{domain}" for domain, options in model["domains"].items() if options["catch_all"]]
     found = {}
     for name in {*granted, *aliases, *caught, *model["no_mail"], *list_addresses(model)}:
@@ -139,7 +168,7 @@ def _ends(model: Mapping[str, Any], names: Iterable[str]) -> tuple[set[str], set
     """Return the users whose mailboxes names lead to, and the addresses of other servers, through all aliases and catch-alls."""
     users, aliases, no_mail = model["users"], model["aliases"], model["no_mail"]
     here: set[str] = set()
-    elsewhere: set[str] = set()
+    away: set[str] = set()
     waiting, seen = list(names), set()
     while waiting:
         name = waiting.pop()
@@ -152,15 +181,15 @@ def _ends(model: Mapping[str, Any], names: Iterable[str]) -> tuple[set[str], set
             here.add(plain)
         elif name not in seen and not lists.has(model.get("lists", {}), plain):
             seen.add(name)
-            if domain in model["domains"]:
+            if domain in model["domains"] and not elsewhere(model["domains"][domain]):
                 waiting += model["domains"][domain]["catch_all"]
             elif domain == model.get("fqdn"):
                 # Of the host itself there are the role addresses, which are the postmaster's.
                 local = name.partition("@")[0].lower()
                 waiting += [model["postmaster"]] if local in (*ROLE_NAMES, *HOST_NAMES) and model["postmaster"] else []
             else:
-                elsewhere.add(name)
-    return here, elsewhere
+                away.add(name)
+    return here, away
 
 
 def leading_out(model: Mapping[str, Any], delivered: Mapping[str, Any]) -> dict[str, str]:
@@ -175,8 +204,8 @@ def leading_out(model: Mapping[str, Any], delivered: Mapping[str, Any]) -> dict[
     """
     found = {}
     for name, targets in recipients(delivered, model["fqdn"]).items():
-        here, elsewhere = _ends(model, targets)
-        found[name] = "here" if not elsewhere else "both" if here else "elsewhere"
+        here, away = _ends(model, targets)
+        found[name] = "here" if not away else "both" if here else "elsewhere"
     out = {name for name, where in found.items() if where != "here"}
     return {name: where for name, where in sorted(found.items()) if name in out or f"@{name.rpartition('@')[2]}" in out}
 
@@ -204,7 +233,7 @@ def leads_out(model: Mapping[str, Any]) -> bool:
 
     :param model: what :func:`_model.normalise` returns
     """
-    local = {*model["domains"], model["fqdn"]}
+    local = {*taken(model["domains"]), model["fqdn"]}
     targets = [address for addresses in model["aliases"].values() for address in addresses]
     targets += [address for options in model["domains"].values() for address in options["catch_all"]]
     targets += [model["postmaster"]] if model["postmaster"] else []

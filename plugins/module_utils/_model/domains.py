@@ -41,7 +41,10 @@ def read_addresses(problems: Problems, given: Any) -> dict[str, list[str]]:
 
 
 def _mx_options(problems: Problems, given: Any, where: str) -> dict[str, Any]:
-    """Return ``hosts``, name to preference, and ``drop``, those that are to be in the MX records no more."""
+    """Return ``hosts``, name to preference, ``drop``, those that are to be in the MX records no more, and ``elsewhere``, whether others
+    alone take its mail."""
+    if given is False:
+        return {"hosts": {}, "drop": [], "elsewhere": True}
     found: dict[str, Any] = {"hosts": {}, "drop": []}
     for key, value in problems.mapping(given, where).items():
         host = problems.attempt(_names.domain_name, key, where)
@@ -56,7 +59,7 @@ def _mx_options(problems: Problems, given: Any, where: str) -> dict[str, Any]:
                          "for one that is to be in the MX records no more")
         else:
             found["hosts"][host] = int(value)
-    return {"hosts": dict(sorted(found["hosts"].items())), "drop": sorted(found["drop"])}
+    return {"hosts": dict(sorted(found["hosts"].items())), "drop": sorted(found["drop"]), "elsewhere": False}
 
 
 def _spf_options(problems: Problems, given: Any, where: str, domain: str) -> dict[str, Any]:
@@ -152,6 +155,8 @@ def read_domains(problems: Problems, given: Any, parked: dict[str, dict[str, Any
             mx = _mx_options(problems, options.get("mx"), f"{where}.mx")
             for host in mx["hosts"]:
                 problems.add(f"{where}.mx[{shown(host)}] has no meaning: a parked domain takes no mail; false is for an MX that is to go")
+            if mx["elsewhere"]:
+                problems.add(f"{where}.mx false has no meaning: a parked domain takes no mail, here or elsewhere")
             parked[name] = {"txt": _txt_values(problems, options.get("txt"), where, name), "mx": mx}
             continue
         for later in ("mta_sts", "tls_rpt"):
@@ -172,6 +177,9 @@ def read_domains(problems: Problems, given: Any, parked: dict[str, dict[str, Any
             if options.get("alias_of") is not None else "",
             "txt": records,
         }
+        for option in ("catch_all", "alias_of") if domains[name]["mx"]["elsewhere"] else ():
+            if domains[name][option]:
+                problems.add(f"{where}.{option} has no meaning beside mx: false, by which others take the mail of {name}")
     return domains
 
 
@@ -188,6 +196,8 @@ def check_alias_of(problems: Problems, domains: Mapping[str, Mapping[str, Any]],
         elif other not in domains:
             problems.add(f"{where}.alias_of {shown(other)} is not in mail_domains. To send all mail of {name} there, unknown names "
                          "included, is what its catch_all is for")
+        elif domains[other]["mx"]["elsewhere"]:
+            problems.add(f"{where}.alias_of {shown(other)} has no addresses here: others take its mail (mx: false)")
         elif domains[other]["alias_of"]:
             problems.add(f"{where}.alias_of {shown(other)} is an alias itself: name {shown(domains[other]['alias_of'])}")
         if options["catch_all"]:
@@ -199,6 +209,8 @@ def check_parked(problems: Problems, model: Mapping[str, Any]) -> None:
     names = [(model["fqdn"], "is the name of this server, which sends")]
     names += [(address.rpartition("@")[2], f"has mail_{variable} {shown(address)}")
               for variable in ("users", "aliases") for address in model[variable]]
+    if model["domains"].get(model["fqdn"], {}).get("mx", {}).get("elsewhere"):
+        problems.add(f"mail_domains[{model['fqdn']!r}].mx false: it is the name of this server, whose own mail is taken here")
     for name, what in names:
         if name in model["parked"]:
             problems.add(f"mail_domains[{name!r}].parked: it {what}, and a parked domain neither sends nor takes mail")

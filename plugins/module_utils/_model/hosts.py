@@ -144,7 +144,8 @@ def primaries(model: Mapping[str, Any]) -> dict[str, list[str]]:
     """
     if not model["backup"]:
         return {}
-    return {domain: [host["fqdn"] for host in hosts if not host["backup"]] for domain, hosts in servers(model).items()}
+    return {domain: [host["fqdn"] for host in hosts if not host["backup"]] for domain, hosts in servers(model).items()
+            if not model["domains"][domain]["mx"]["elsewhere"]}
 
 
 def backups(model: Mapping[str, Any]) -> list[str]:

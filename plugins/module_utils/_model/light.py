@@ -41,6 +41,9 @@ def check(problems: Problems, given: Mapping[str, Any], model: Mapping[str, Any]
     if model["lists"]:
         refuse(f"mail_lists[{shown(next(iter(model['lists'])))}]",
                "the filter signs what lists send, and refuses forged commands to them")
+    if model["relays"]:
+        refuse(f"mail_relays[{shown(next(iter(model['relays'])))}]",
+               "the filter signs what hosts and accounts of others send, and asks as whom they may")
     for where, target in _leading_out(model):
         refuse(f"{where} {shown(target)}, an address of another server,",
                "spam would be forwarded in this server's name, and reports of what is refused there would go to forged senders",

@@ -55,6 +55,8 @@ def read_lists(problems: Problems, given: Any, model: Mapping[str, Any], os_fami
         local, _at, domain = address.partition("@")
         if domain not in model["domains"]:
             problems.add(f"{where} is in a domain that mail_domains does not declare")
+        elif model["domains"][domain]["mx"]["elsewhere"]:
+            problems.add(f"{where} is in a domain whose mail is taken elsewhere, mail_domains[{domain!r}].mx: it would get none")
         elif model["domains"][domain]["alias_of"]:
             problems.add(f"{where} is in a domain that has the addresses of another one, mail_domains[{domain!r}].alias_of: "
                          f"declare {shown(local + '@' + model['domains'][domain]['alias_of'])}")
@@ -132,6 +134,7 @@ def _check_addresses(problems: Problems, lists: Mapping[str, Mapping[str, Any]],
 def _check_owners(problems: Problems, lists: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> None:
     """Find owners that are nobody."""
     own = {name for address in lists for name in all_addresses(address)}
+    here = {domain for domain, options in model["domains"].items() if not options["mx"]["elsewhere"]}
     for address in lists:
         where = f"mail_lists[{shown(address)}]"
         for owner in lists[address]["owners"]:
@@ -140,7 +143,7 @@ def _check_owners(problems: Problems, lists: Mapping[str, Mapping[str, Any]], mo
                 problems.add(f"{where}.owners {shown(owner)} is an address of a list, and an owner is a human")
             elif {owner, plain} & model["no_mail"].keys():
                 problems.add(f"{where}.owners {shown(owner)} takes no mail (mail_aliases)")
-            elif domain in model["domains"] and not _exists(owner, plain, domain, model):
+            elif domain in here and not _exists(owner, plain, domain, model):
                 problems.add(f"{where}.owners {shown(owner)} is neither a user nor an alias")
 
 

@@ -25,6 +25,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import (
     lists,
     mailboxes,
     mta,
+    relays,
     routes,
     sinks,
     sizing,
@@ -32,6 +33,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import (
 )
 from ansible_collections.postmaster.mail.plugins.module_utils._model import filter as mail_filter
 from ansible_collections.postmaster.mail.plugins.module_utils._model import queue as mail_queue
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.problems import Problems, nearest
 
 #: Names that the plan of the collection knows and this release does not build yet: refused, never ignored.
@@ -39,7 +41,7 @@ NOT_BUILT: dict[str, str] = {}
 KNOWN = (
     "fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations",
     "refusals", "host_senders", "recipient_delimiter", "queue", "outbound", "routes", "mailboxes", "sizing", "limits",
-    "mx_preference", "lists",
+    "mx_preference", "lists", "relays",
 )  # fmt: skip
 
 
@@ -66,8 +68,9 @@ def normalise(
         (provider to ``domains``, ``mx``, ``connections`` at once and ``delay`` in seconds between messages), ``refusals`` (MTA to table),
         ``host_senders`` (account of the host to addresses and ``@domain`` that its programs may send as), ``queue``
         (see :func:`_queue.read_queue`), ``outbound`` (see :func:`_destinations.read_outbound`), ``routes`` (see
-        :func:`_routes.read_routes`), ``lists`` (see :func:`_lists.read_lists`; their commands that are not taken by mail are in
-        ``no_mail``), ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`), ``sizing`` (name of a size to
+        :func:`_routes.read_routes`), ``relays`` (see :func:`_relays.read_relays`), ``lists`` (see
+        :func:`_lists.read_lists`; their commands that are not taken by mail are in ``no_mail``),
+        ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`), ``sizing`` (name of a size to
         its value, of those that are set)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
@@ -120,10 +123,11 @@ def normalise(
     model["host_senders"] = users.read_host_senders(problems, given.get("host_senders"), delimiter)
     model["queue"] = mail_queue.read_queue(problems, given.get("queue"), backup)
     model["outbound"] = destinations.read_outbound(problems, given.get("outbound"))
-    model["routes"] = routes.read_routes(problems, given.get("routes"), {*model["domains"], model["fqdn"]})
+    model["routes"] = routes.read_routes(problems, given.get("routes"), {*taken(model["domains"]), model["fqdn"]})
     model["preference"] = hosts.read_preference(problems, given.get("mx_preference"), backup)
     model["peers"] = [_read_peer(problems, model, given.get("domains"), peer) for peer in peers]
     hosts.check_records(problems, model)
+    model["relays"] = relays.read_relays(problems, given.get("relays"), model)
     lists.check_peers(problems, model)
     model["mailboxes"] = mailboxes.read_mailboxes(problems, given.get("mailboxes"), os_family)
     model["sizing"] = sizing.read_sizing(problems, given.get("sizing"))
@@ -152,7 +156,7 @@ def _read_peer(problems: Problems, model: Mapping[str, Any], written: Any, peer:
         "parked": model["parked"] if same else parked,
         "addresses": domains.read_addresses(own, peer.get("addresses")),
         "preference": hosts.read_preference(own, peer.get("mx_preference"), bool(peer.get("backup"))),
-        "routes": routes.read_routes(own, peer.get("routes"), {*theirs, fqdn}),
+        "routes": routes.read_routes(own, peer.get("routes"), {*taken(theirs), fqdn}),
         "ttl": dns.read_ttl(own, peer.get("dns")),
     }
     return hosts.of_peer(problems, model, read, own)

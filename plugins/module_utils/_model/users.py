@@ -15,7 +15,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._constants import HOST_NAMES, ROLE_NAMES
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
 from ansible_collections.postmaster.mail.plugins.module_utils._model import sinks
-from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import domain_copies, list_addresses, members
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import domain_copies, elsewhere, list_addresses, members
 from ansible_collections.postmaster.mail.plugins.module_utils._model.filter import read_senders
 from ansible_collections.postmaster.mail.plugins.module_utils._model.limits import read_limit
 from ansible_collections.postmaster.mail.plugins.module_utils._model.passwords import password_hash
@@ -132,8 +132,10 @@ def _lists(problems: Problems, options: Mapping[str, Any], where: str) -> dict[s
 
 
 def _of_its_own(problems: Problems, where: str, address: str, domains: Mapping[str, Any]) -> None:
-    """Refuse an address in a domain that has those of another one."""
+    """Refuse an address in a domain that has none here, or those of another one."""
     local, _at, domain = address.partition("@")
+    if domain in domains and elsewhere(domains[domain]):
+        problems.add(f"{where} is in a domain whose mail is taken elsewhere, mail_domains[{domain!r}].mx: it would get none")
     other = domains.get(domain, {}).get("alias_of")
     if other:
         problems.add(f"{where} is in a domain that has the addresses of another one, mail_domains[{domain!r}].alias_of: "
@@ -232,7 +234,7 @@ def role_aliases(model: Mapping[str, Any], aliases: Container[str]) -> dict[str,
     no_mail = model["no_mail"]
     names = [
         f"{role}@{domain}"
-        for domain, options in model["domains"].items()
+        for domain, options in model["domains"].items() if not elsewhere(options)
         for role in (*(() if options["alias_of"] else ROLE_NAMES), *(HOST_NAMES if domain == model["fqdn"] else ()))
     ]
     return {name: [model["postmaster"]] for name in names if name not in model["users"] and name not in aliases and name not in no_mail}
@@ -281,7 +283,7 @@ def check_targets(problems: Problems, model: Mapping[str, Any], given: Container
 
     def exists(target: str, catch_all: bool = True) -> bool:
         domain = target.split("@")[1]
-        if domain not in domains or known(target):
+        if domain not in domains or elsewhere(domains[domain]) or known(target):
             return True
         return catch_all and bool(domains[domain]["catch_all"])
 

@@ -75,7 +75,8 @@ def records(
     for domain, options in model["domains"].items():
         serving = servers[domain]
         exchanges = {**{server["fqdn"]: server["preference"] for server in serving}, **options["mx"]["hosts"]}
-        add(domain, "MX", mx.values(exchanges), may_drop=[host for host in (*known, *options["mx"]["drop"]) if host not in exchanges])
+        if not options["mx"]["elsewhere"]:
+            add(domain, "MX", mx.values(exchanges), may_drop=[host for host in (*known, *options["mx"]["drop"]) if host not in exchanges])
         if options["spf"] is not None:
             terms = hosts.spf_terms(options["spf"], serving, domain)
             addresses = tuple(address for server in serving for address in server["addresses"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.lists import LMTP_HOST, LMTP_PORT
 
 #: The list of public suffixes, in Debian's package publicsuffix.
@@ -55,6 +56,6 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "settings": [line for section, key, value in settings for line in _lines(section, key, value)],
         "lists": lists,
-        "domains": sorted(model["domains"]),
+        "domains": taken(model["domains"]),
         "unenforced": any((options["dmarc"] or {}).get("policy") not in _ENFORCED for options in model["domains"].values()),
     }

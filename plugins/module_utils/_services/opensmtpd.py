@@ -20,6 +20,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import sink
 from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import SRS_DAYS, delivery, srs_key, writers
 from ansible_collections.postmaster.mail.plugins.module_utils._model.passwords import scheme_of
 from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, locks
+from ansible_collections.postmaster.mail.plugins.module_utils._services import relays as mail_relays
 
 #: This host itself: never judged by its name.
 _LOCAL = ("127.0.0.0/8", "::1")
@@ -125,6 +126,9 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     routes = model["routes"]
     if mail_routes.authenticates(routes):
         texts["smarthosts"] = _table({name: f"{host['user']}:{host['password']}" for name, host in _smarthosts(routes) if host["user"]})
+    if mail_relays.of_hosts(model):
+        # The filter's, which says why such a host may not send to others.
+        texts["relays"] = _table(mail_relays.hosts_table(model))
     closed = writers(model)
     if closed:
         # The filter's, as owners are.
@@ -388,6 +392,26 @@ def primaries(model: Mapping[str, Any]) -> list[dict[str, Any]]:
     ]
 
 
+def relaying(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the hosts that send through this server: ``name``, ``hosts``, ``senders``, regular expressions of envelope senders, and
+    ``from``, action to those of them that have a route by sender. All are quoted strings."""
+    by_sender = routes(model["routes"], "")["from"]
+    return [
+        {
+            "name": f"relay-{name}",
+            "hosts": [f'"{host}"' for host in relay["hosts"]],
+            "senders": _senders(relay["domains"], mail_relays.NULL_SENDER["opensmtpd"]),
+            "from": {action: _senders(own) for action, domains in by_sender.items()
+                     if (own := [domain for domain in relay["domains"] if domain in domains])},
+        }
+        for name, relay in mail_relays.of_hosts(model).items()
+    ]
+
+
+def _senders(domains: Iterable[str], *more: str) -> list[str]:
+    return [f'"(?i){pattern}"' for pattern in (*map(mail_relays.sender, domains), *more)]
+
+
 def values(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return what smtpd.conf is printed from.
 
@@ -397,8 +421,9 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         IPv6 does not verify, and ``etc``, the directory of smtpd.conf
     :returns: ``trusted``, ``static``, ``dynamic``, ``sources`` and ``delimiter`` (quoted strings), ``checks``, ``limits``, ``srs_days``,
         ``queue``, see :func:`queue`, ``routes``, see :func:`routes`, ``primaries``, see
-        :func:`primaries`, ``lists``, where Mailman takes the mail of mailing lists, or nothing, ``closed``, whether there are aliases
-        that strangers may not write to, and ``client_limits`` and ``names``, options of our filter
+        :func:`primaries`, ``relays``, see :func:`relaying`, ``lists``, where Mailman takes the mail of mailing lists, or
+        nothing, ``closed``, whether there are aliases that
+        strangers may not write to, and ``client_limits`` and ``names``, options of our filter
     :raises MailError: a value that breaks a rule
     """
     if given.get("srs_key"):
@@ -407,6 +432,7 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         raise MailError("mail_filter.forwarded_junk 'keep' cannot be had: OpenSMTPD sends a message that it has taken to all of its "
                         "recipients. Have it be 'refuse', or have mail_mta be postfix")
     trusted = (*_LOCAL, *given["model"]["filter"]["trusted"])
+    relays = relaying(given["model"])
     dynamic = patterns(given.get("dynamic_names") or (), "opensmtpd_dynamic_names")
     static = patterns(given.get("static_names") or (), "opensmtpd_static_names")
     addresses = {**given["model"]["addresses"], **({"ipv6": []} if given.get("ipv4_only") else {})}
@@ -415,7 +441,7 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
     least = limits.warm_up_delay(given["model"]["outbound"]["warm_up"], given.get("today", ""))
     bound = sources(addresses, given.get("own_addresses") or (), given.get("usual_addresses") or {}, given.get("binds_ipv6", True))
     return {
-        "trusted": [f'"{network}"' for network in trusted],
+        "trusted": [*(f'"{network}"' for network in trusted), *(host for relay in relays for host in relay["hosts"])],
         "client_limits": limits.opensmtpd(trusted),
         "static": static,
         "dynamic": dynamic,
@@ -433,4 +459,5 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "lists": f"lmtp://{mail_lists.LMTP_HOST}:{mail_lists.LMTP_PORT}"
         if given["model"]["lists"] and not given["model"]["backup"] else "",
         "primaries": primaries(given["model"]),
+        "relays": relays,
     }

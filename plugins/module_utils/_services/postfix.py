@@ -22,9 +22,10 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery im
     forwards,
     junk_keeper,
     srs_key,
+    taken,
     writers,
 )
-from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, locks
+from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, locks, relays
 
 #: How many characters of a hash make an address of ours; case does not count, so each is worth a little more than five bits. With that of
 #: an earlier release, which are read until none of them is young enough, one in two million guesses is right.
@@ -44,9 +45,10 @@ def srs_domain(model: Mapping[str, Any]) -> str:
 
     :param model: what :func:`_model.normalise` returns
     """
-    fqdn, domains = model["fqdn"], model["domains"]
-    if fqdn not in domains and any(fqdn.endswith(f".{domain}") for domain in domains):
+    fqdn = model["fqdn"]
+    if fqdn not in model["domains"] and any(fqdn.endswith(f".{domain}") for domain in model["domains"]):
         return fqdn
+    domains = {name: model["domains"][name] for name in taken(model["domains"])}
     candidates = sorted(domains, key=lambda domain: domain != fqdn) or [fqdn]
     return next((domain for domain in candidates if not domains.get(domain, {}).get("catch_all")), candidates[0])
 
@@ -305,7 +307,8 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
     :returns: ``domains`` of users, ``recipient_delimiter``, ``trusted``, see :func:`trusted`, ``srs_domain``, that of
         rewritten senders, empty where none is rewritten, ``queue``, see :func:`queue`, ``client_limits`` and ``outbound``,
         parameters, ``slow``, slow destinations with the delay that each has today, ``by_mx``, whether some are known by their MX,
-        ``routes``, see :func:`routes_of`, and ``closed``, see :func:`closed`
+        ``routes``, see :func:`routes_of`, ``closed``, see :func:`closed`, ``relays``, the restriction classes of hosts that relay, and
+        ``relay_refusal``, the answer to such a host that sends as somebody else
     :raises MailError: a value that breaks a rule
     """
     model = given["model"]
@@ -315,7 +318,7 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         raise MailError("mail_filter.forwarded_junk 'keep' needs postfix_srs: spam is taken out where senders of forwarded mail are "
                         "rewritten; without that, have it be 'refuse'")
     return {
-        "domains": sorted(model["domains"]),
+        "domains": taken(model["domains"]),
         "recipient_delimiter": model["recipient_delimiter"],
         "trusted": trusted(given.get("trusted_networks", ())),
         "srs_domain": srs_domain(model) if given["srs"] and forwards(model) else "",
@@ -325,6 +328,8 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "client_limits": limits.postfix(model["filter"]["trusted"]),
         "closed": closed(model),
         "backup": model["backup"],
+        "relays": [f"relay_{name}" for name in relays.of_hosts(model)],
+        "relay_refusal": relays.REFUSED,
     }
 
 
@@ -390,6 +395,12 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
             lines[name] = [
                 f"# Logins that may write to {', '.join(options['aliases'])}.", *(f"{login} permit" for login in options["logins"])
             ]
+    for name, relay in relays.of_hosts(model).items():
+        patterns = [relays.NULL_SENDER["postfix"], *map(relays.sender, relay["domains"])]
+        lines[f"relay_{name}"] = ["# Envelope senders of this relay to anybody.", *(f":{pattern}: permit" for pattern in patterns)]
+    if relays.of_hosts(model):
+        lines["relays"] = ["# Hosts to the classes of main.cf that tell what they may send.",
+                           *(f"{network} {name}" for network, name in relays.hosts_table(model, "relay_").items())]
     if given.get("claims"):
         lines["claims"] = [
             "# What others claim to have found, and what Dovecot's send-for-script tells a filter.",

@@ -12,12 +12,13 @@ from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils import _names
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
-from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, sinks
+from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts
 from ansible_collections.postmaster.mail.plugins.module_utils._model import lists as mail_lists
-from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import delivery, leading_out, leads_out, taken
 from ansible_collections.postmaster.mail.plugins.module_utils._model.limits import KEYS
-from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name, selector
-from ansible_collections.postmaster.mail.plugins.module_utils._services import locks
+from ansible_collections.postmaster.mail.plugins.module_utils._names import domain_name
+from ansible_collections.postmaster.mail.plugins.module_utils._services import locks, relays
+from ansible_collections.postmaster.mail.plugins.module_utils._services.signing import host_signer, signing  # noqa: F401  the role's own
 
 _MODULE = re.compile(r"^[a-z][a-z0-9_]*\Z")
 
@@ -57,44 +58,6 @@ def dnsbls(given: Sequence[Any], option: str = "dnsbls") -> list[dict[str, Any]]
     return [found[name] for name in sorted(found)]
 
 
-def signing(given: Mapping[str, Any] | None, option: str = "signing") -> list[dict[str, Any]]:
-    """Return which domains are signed with which keys: ``domain`` and ``selectors``, a list of ``selector`` and ``path``.
-
-    :param given: domain to a dictionary with ``selector`` and ``path``, or to a list of them for one signature each; further
-        keys are ignored
-    :raises MailError: a name, a selector (RFC 6376 section 3.1) or a path that is not one; two signatures with one selector
-    """
-    found: dict[str, list[dict[str, str]]] = {}
-    for key, value in (given or {}).items():
-        domain = domain_name(key, option)
-        if domain in found:
-            raise MailError(f"{option} has {shown(domain)} twice (names are compared without case)")
-        keys = []
-        for entry in value if isinstance(value, (list, tuple)) else [value]:
-            if not isinstance(entry, Mapping) or not {"selector", "path"} <= set(entry):
-                raise MailError(f"{option} {shown(key)} must have a selector and the path of a key")
-            path = sinks.path(entry["path"], f"{option} {shown(key)}: path", "key")
-            # The day on which it began to sign is only carried along, for the next run to know.
-            since = {"since": entry["since"]} if entry.get("since") else {}
-            keys.append({"selector": selector(entry["selector"], f"{option} {shown(key)}: selector"), "path": path, **since})
-        if len({entry["selector"] for entry in keys}) < len(keys):
-            raise MailError(f"{option} {shown(key)} has a selector twice: each key needs its own (RFC 8463 section 9)")
-        if keys:
-            found[domain] = keys
-    return [{"domain": domain, "selectors": found[domain]} for domain in sorted(found)]
-
-
-def host_signer(fqdn: str | None, given: Sequence[Mapping[str, Any]]) -> str:
-    """Return the domain whose key signs what is from addresses at the server's name, such as reports of the MTA: that which the name lies
-    below, since DMARC takes the one for the other (RFC 9989 section 3.2.10); empty where the name has a key, or there is none.
-
-    :param given: what :func:`signing` returns
-    """
-    domains = {entry["domain"] for entry in given}
-    above = [name for name in domains if fqdn and fqdn.endswith(f".{name}")]
-    return "" if fqdn in domains else max(above, key=len, default="")
-
-
 def module_files(given: Sequence[str], option: str = "disabled_modules") -> dict[str, str]:
     """Return the files, path below /etc to text, that switch modules off.
 
@@ -126,8 +89,10 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         ``arc_sealers``, ``forwarded_junk``, ``forwards``, whether mail of an address goes on to another server, ``seal``, whether that is
         sealed, ``blocked_extensions``, ``author``, whether a user allows any sender,
         ``lists``, the addresses that Mailman sends lists from, ``commands``, those at which it answers whoever writes,
+        ``relays``, whether hosts send through this server, ``accounts``, whether anybody does,
         ``backups``, the addresses of those who take mail for this host while it is away,
-        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`, and
+        ``hosted``, the domains of users, ``recipient_delimiter``, ``domains``, these and the server's name, see :func:`own_domains`,
+        ``here``, those of these whose mail is taken here, and
         ``dnsbls``, see :func:`dnsbls`
     :raises MailError: a value that breaks a rule
     """
@@ -150,11 +115,14 @@ def values(given: Mapping[str, Any]) -> dict[str, Any]:
         "blocked_extensions": thresholds["blocked_extensions"],
         "author": any(options["allow"] for options in model["users"].values()),
         "domains": own_domains([*model["domains"], *([model["fqdn"]] if model["fqdn"] else [])]),
+        "here": own_domains([*taken(model["domains"]), *([model["fqdn"]] if model["fqdn"] else [])]),
         "hosted": sorted(model["domains"]),
         "recipient_delimiter": model["recipient_delimiter"],
         "backups": hosts.backups(model),
         "lists": [address.replace("@", "-bounces@") for address in sorted(model["lists"])],
         "commands": mail_lists.commands(model),
+        "relays": bool(relays.of_hosts(model)),
+        "accounts": bool(model["users"] or relays.of_hosts(model)),
     }
 
 
@@ -165,7 +133,7 @@ def _seals(model: Mapping[str, Any]) -> bool:
 
 def limits(model: Mapping[str, Any]) -> dict[str, str]:
     """Return account to recipients within an hour, within a day, and asked for before it is locked, 0 for no limit; ``*`` is all others."""
-    own = {user: options["limit"] for user, options in sorted(model["users"].items()) if options["limit"]}
+    own = {name: options["limit"] for kind in ("users", "relays") for name, options in sorted(model[kind].items()) if options["limit"]}
     return {name: " ".join(str(limit[key]) for key in KEYS) for name, limit in {"*": model["limits"], **own}.items()}
 
 
@@ -183,6 +151,8 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     }
     head = f"# {given.get('managed') or 'Ansible managed'}\n"
     files = module_files(given.get("disabled_modules") or (), "rspamd_disabled_modules")
+    if relays.of_hosts(given["model"]):
+        maps["relays"] = relays.hosts_table(given["model"])
     forwards = leads_out(given["model"])
     if forwards:
         maps["leading-out"] = leading_out(given["model"], delivered)

@@ -10,16 +10,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError, shown
-from ansible_collections.postmaster.mail.plugins.module_utils._services import rspamd
+from ansible_collections.postmaster.mail.plugins.module_utils._services import signing
 
 
 def keys(given: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return which domains are signed with which keys, as :func:`_rspamd.signing` does.
+    """Return which domains are signed with which keys, as :func:`_signing.signing` does.
 
     :param given: ``signing``, as the role's variable, and ``keys``, domain to key, as ``postmaster.mail.dkim_keyring`` returns them
     :raises MailError: a key that no signer but Rspamd signs with (RFC 8463)
     """
-    found = rspamd.signing(given["signing"], "signer_signing")
+    found = signing.signing(given["signing"], "signer_signing")
     ed25519 = {key["path"]: domain for domain, key in (given.get("keys") or {}).items() if "k=ed25519" in (key.get("value") or "")}
     for entry in found:
         for key in entry["selectors"]:
@@ -40,13 +40,13 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     head = f"# {given.get('managed') or 'Ansible managed'}\n"
     found = keys(given)
     names = {entry["domain"]: [entry["domain"]] for entry in found}
-    above = rspamd.host_signer(given["fqdn"], found)
+    above = signing.host_signer(given["fqdn"], found)
     if above:
         names[above].append(given["fqdn"])
-    table, signing = head, head
+    table, authors = head, head
     for entry in found:
         for key in entry["selectors"]:
             name = f"{key['selector']}._domainkey.{entry['domain']}"
             table += f"{name} {entry['domain']}:{key['selector']}:{key['path']}\n"
-            signing += "".join(f"*@{author} {name}\n" for author in names[entry["domain"]])
-    return {"opendkim/keys": table, "opendkim/signing": signing}
+            authors += "".join(f"*@{author} {name}\n" for author in names[entry["domain"]])
+    return {"opendkim/keys": table, "opendkim/signing": authors}

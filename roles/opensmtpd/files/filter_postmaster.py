@@ -43,6 +43,7 @@ LOCKED_OUT = "535 5.7.8 This account is locked; its postmaster knows why"
 NOT_CURRENT = "421 4.7.0 The password was changed: log in again"
 NOT_A_BOUNCE = "550 5.1.1 Only bounces are taken for this address, and they have the sender <>"
 CLOSED = "550 5.7.1 Only {} may write to this address, logged in to this server"
+NOT_RELAYED = "550 5.7.1 This host may send to other servers as addresses of its domains alone (mail_relays)"
 NOT_WARNED = "550 5.7.1 Whoever is not of this server is not warned that mail waits"
 NOT_PROVEN = "550 5.7.1 Nobody outside is told what became of mail that may not be his"
 GUESSING = "454 4.7.0 Too many wrong passwords - try again later"
@@ -111,6 +112,8 @@ class Session:
     own: bool = False
     address: str = ""
     network: str = ""
+    # The relay whose host it is, by its address; none of it has to log in for its domains.
+    relay: str = ""
     port: str = ""
     name: str = ""
     # Whether smtpd found a name that leads back. It says no as well where no resolver answers.
@@ -192,7 +195,7 @@ class Session:
         smtpd does so itself on port 587 alone, and after the message is signed.
         """
         self.heading = False
-        if not (self.own or self.user or ipaddress.ip_address(self.address).is_loopback):
+        if not (self.own or self.user or self.relay or ipaddress.ip_address(self.address).is_loopback):
             return
         import email.utils  # as http.client, below
 
@@ -583,6 +586,18 @@ def of_recipient(path: str, recipient: str, delimiter: str = "+") -> str | None:
     return None
 
 
+def relay_of(path: str, address: str) -> str:
+    """Return the relay that an address is one of, by a table of networks, or nothing.
+
+    :raises OSError: the table cannot be read
+    :raises ValueError: what it has, or the address, is none
+    """
+    found = parsed(address)
+    with open(path, encoding="utf-8") as table:
+        return next((name for text, _space, name in (line.strip().partition(" ") for line in table)
+                     if found in ipaddress.ip_network(text)), "")
+
+
 def locked(directories: list[str], user: str, *kinds: str) -> bool:
     """Tell whether an account is locked, by directories that have a file for each kind, ``login`` and ``sending``, with an account a line.
 
@@ -970,6 +985,17 @@ class Filter:
             return ""
         return "reject|" + CLOSED.format("users" if logins == ["*"] else "its members")
 
+    def relayed(self, session: Session, recipient: str) -> str:
+        """Return why smtpd will not relay to a recipient, where its client may for other senders, or nothing."""
+        try:
+            if (not session.relay or not session.sender or self.ours(session.complete(recipient))
+                    or owned(self.options.owners, session.relay, session.sender, self.options.delimiter)):
+                return ""
+        except (OSError, ValueError) as exc:
+            log(f"a recipient is deferred: {exc}")
+            return "reject|" + DEFERRED
+        return "reject|" + NOT_RELAYED
+
     def no_mail(self, session: Session, recipient: str) -> str:
         """Return the refusal of a recipient that takes no mail, or nothing."""
         try:
@@ -1038,6 +1064,8 @@ class Filter:
             session.network = "" if session.own else self.limits.client(session.address)
             self.limits.connect(session.network)
             session.port = target.rpartition(":")[2]
+            if self.options.relays and session.port == "25" and not session.own:
+                session.relay = relay_of(self.options.relays, session.address)
             session.name = name if confirmed == "pass" else ""
             session.confirmed = confirmed != "fail"
             session.doubt = ""
@@ -1136,7 +1164,7 @@ class Filter:
             answer = self.limits.answer("connections", session.network)
             if answer == "proceed":
                 answer = self.limits.answer("connection-rate", session.network)
-            decided = answer != "proceed" or session.confirmed or not session.network or session.port != "25"
+            decided = answer != "proceed" or session.confirmed or not session.network or session.port != "25" or session.relay
             if decided or (self.options.rdns, self.options.fcrdns) == ("score", "score"):
                 self.result(key, token, answer)
             else:
@@ -1153,12 +1181,14 @@ class Filter:
         elif phase == "rcpt-to":
             recipient = b"|".join(values).decode("utf-8", "surrogateescape")
             refusal = self.no_mail(session, recipient) or self.returning(session, recipient) or self.closed(session, recipient)
+            refusal = refusal or self.relayed(session, recipient)
             if refusal or not self.options.quota:
                 self.result(key, token, refusal or "proceed")
             else:
                 self.later(self.questions, self.quota, key, session, token, recipient, instead=lambda: self.result(key, token, "proceed"))
         # Scores are known of IPv4 addresses, and nobody asks for those of trusted ones.
-        elif phase in SCORED and session.port == "25" and session.network.endswith("/32") and not session.helo:
+        elif (phase in SCORED and session.port == "25" and session.network.endswith("/32") and not session.helo
+              and not session.relay):  # fmt: skip
             self.later(self.questions, self.score, key, session, token, instead=lambda: self.result(key, token, "proceed"))
         elif phase == "commit":
             answer, session.outcome = session.outcome.answer, Outcome()
@@ -1257,6 +1287,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--login-guard", default="", help="socket of the guard that counts wrong passwords; empty: nobody does")
     parser.add_argument("--domains", default="", help="file with the domains of this server, one a line; empty: there are none")
     parser.add_argument("--closed", default="", help="file with the aliases that strangers may not write to, and who may; empty: none")
+    parser.add_argument("--relays", default="", help="file with the networks of hosts that send for domains of ours, and their relays; "
+                                                     "empty: none")  # fmt: skip
     parser.add_argument("--delimiter", default="+", help="the character that begins a detail of an address")
     parser.add_argument("--no-mail", default="", help="file with the addresses that take no mail, and the answer of each; empty: none")
     parser.add_argument("--unproven", action="store_true", help="nobody asks whether a stranger is who he says: none is answered")

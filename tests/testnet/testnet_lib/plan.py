@@ -44,6 +44,7 @@ CLIENTS: dict[int, tuple[str | None, list[str]]] = {
     8: ("listed.client.test", ["listed.client.test"]),  # listed in dnsbl.test
     9: ("198-51-100-9.dyn.client.test", ["198-51-100-9.dyn.client.test"]),  # as providers name the lines of their customers
     11: ("mail.client.test", ["mail.client.test"]),  # with a bad score in score.senderscore.com
+    14: (None, ["relay.client.test"]),  # a host that relays through the servers under test; listed in dnsbl.test
 }
 
 

@@ -17,7 +17,7 @@ SERVER = "ns.test"
 TTL = 10  # short: tests change records and look again
 REVERSE4 = ".".join(reversed(PREFIX4.rstrip(".").split("."))) + ".in-addr.arpa"
 REVERSE6 = ipaddress.ip_address(PREFIX6).reverse_pointer[32:]
-LISTED = 8  # the client that dnsbl.test lists
+LISTED = (8, 14)  # the clients that dnsbl.test lists
 SCORED = 11  # the client with a score
 ROUTED = ("routed", "implicit", "unverified", "fallback")
 # The rules of RFC 5782 section 5: an entry that is always there; ::1 and 127.0.0.1 never are.
@@ -103,7 +103,11 @@ def build(inventory: Inventory, delegation_signers: dict[str, str], texts: dict[
     for owner, value in texts.items():
         add(owner, "TXT", _text(value))
 
-    for address in (*_DNSBL_TEST, ipv4(LISTED), ipv6(LISTED)):
+    # Of a server under test, which sends for it and takes no mail for it.
+    if "example.org" in zones:
+        add("old.example.org", "MX", "10 mx.bigmail.test.")
+
+    for address in (*_DNSBL_TEST, *map(ipv4, LISTED), *map(ipv6, LISTED)):
         owner = reversed_in(address, "dnsbl.test")
         add(owner, "A", "127.0.0.2")
         add(owner, "TXT", _text(f"{address} is listed, see https://dnsbl.test/why"))

@@ -212,7 +212,11 @@ def check_carried(inventory):
     conf = files["etc/smtpd.conf"]
     assert rules(conf) == rules_of(routes)
     (trusted,) = (line for line in logical_lines(conf, r"\\\n") if line.startswith("table trusted "))
-    assert [word for word in words(trusted)[2:] if word not in "{},"] == ["127.0.0.0/8", "::1", *model["filter"]["trusted"]]
+    relays = {host: name for name, relay in model["relays"].items() for host in relay["hosts"]}
+    networks = ["127.0.0.0/8", "::1", *model["filter"]["trusted"], *relays]
+    assert [word for word in words(trusted)[2:] if word not in "{},"] == networks
+    assert kv_map(files["etc/rspamd/local.d/maps.d/postmaster-mail-relays.map"]) == kv_map(files["etc/smtpd/tables/relays"]) == relays
+    assert {network: name.removeprefix("relay_") for network, name in texthash(files["etc/postfix/tables/relays"]).items()} == relays
 
     assert kv_map(files["etc/rspamd/local.d/maps.d/postmaster-mail-senders.map"]) == {
         name: " ".join(logins) for name, logins in senders.items()

@@ -966,6 +966,58 @@ def test_strangers_do_not_write_to_closed_aliases(start, tmp_path, user, source,
     assert smtpd.result("rcpt-to", recipient.format("other")) == "proceed"
 
 
+RELAYS = "192.0.2.7/32 scanner\n2001:db8:5::/64 scanner\n"
+
+
+@pytest.fixture
+def relaying(start, tmp_path):
+    """The filter of a server that hosts relay through."""
+    for name, text in {"relays": RELAYS, "owners": "@shop.example scanner\n", "domains": "shop.example\nexample.org\n"}.items():
+        (tmp_path / name).write_text(text)
+    tables = [option for name in ("relays", "owners", "domains") for option in (f"--{name}", str(tmp_path / name))]
+    return start(*tables, "--rdns", "disconnect", "--senderscore", "50")
+
+
+def sent(smtpd, sender, recipient):
+    assert smtpd.result("mail-from", sender) == "proceed"
+    smtpd.report("tx-begin", "ab12")
+    smtpd.report("tx-mail", "ab12", "ok", sender)
+    return smtpd.result("rcpt-to", recipient)
+
+
+NOT_RELAYED = "reject|550 5.7.1 This host may send to other servers as addresses of its domains alone (mail_relays)"
+
+
+@pytest.mark.parametrize("source", ["192.0.2.7:33174", "[2001:db8:5::9]:33174"])
+@pytest.mark.parametrize(
+    ("sender", "answer"),
+    [("x@shop.example", "proceed"), ("X@Shop.Example", "proceed"), ("", "proceed"), ("x@example.org", NOT_RELAYED),
+     ("x@sub.shop.example", NOT_RELAYED), ("x@away.example", NOT_RELAYED)],
+)  # fmt: skip
+def test_a_relay_is_told_why_it_may_not_send_to_others(relaying, source, sender, answer):
+    relaying.connect(source)
+    assert relaying.result("connect", "") == "proceed"
+    assert relaying.result("ehlo", "scanner") == "proceed"
+    assert sent(relaying, sender, "you@away.example") == answer
+    assert relaying.result("rcpt-to", "me@Example.org") == "proceed"
+    # Smtpd refuses these itself.
+    relaying.connect("192.0.2.8:33174")
+    assert sent(relaying, sender, "you@away.example") == "proceed"
+
+
+def test_mail_of_a_relay_gets_the_fields_that_it_lacks(relaying):
+    for source, added in (("192.0.2.7:33174", ["Date", "Message-ID"]), ("192.0.2.8:33174", [])):
+        relaying.connect(source)
+        lines, _answer = relaying.message(["From: x@shop.example", "", "x"], sender="x@shop.example")
+        assert [line.partition(":")[0] for line in lines[:-2]] == ["From", *added]
+
+
+def test_nothing_of_a_client_is_taken_where_it_is_not_known_who_relays(start, tmp_path):
+    smtpd = start("--relays", str(tmp_path / "relays"))
+    smtpd.connect("192.0.2.7:33174")
+    assert smtpd.result("mail-from", "x@shop.example") == "reject|451 4.7.1 Service unavailable - try again later"
+
+
 @pytest.mark.parametrize("source", ["198.51.100.9:33174", "127.0.0.1:33174", "unix:/var/run/smtpd.sock"])
 @pytest.mark.parametrize("recipient", ["{}@example.org", "{}+x@example.org", "@a.test,@b.test:{}@Example.org"])
 def test_an_address_that_takes_no_mail_says_why(start, tmp_path, source, recipient):

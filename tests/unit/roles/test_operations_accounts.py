@@ -115,3 +115,14 @@ def test_few_of_many(tmp_path, monkeypatch):
     assert answer.lines[-1] == "2 more accounts are not shown: --limit 0 shows all"
     # Of those that are not shown nobody is asked.
     assert [argv[-1] for argv, _stdin in host.ran] == ["me@example.org"]
+
+
+def test_relays_are_accounts_without_a_mailbox(tmp_path):
+    one = Host()
+    (tmp_path / "users").write_text("me@example.org:{BLF-CRYPT}x::::::\n")
+    (tmp_path / "relays").write_text("# Ansible managed\n192.0.2.7/32 scanner\n2001:db8:5::/64 scanner\n192.0.2.8/32 old-qmail\n")
+    places = {name: str(tmp_path / name) for name in ("users", "relays")}
+    one.settings = one.settings.__class__(fqdn="mail.example.org", mta="postfix", **places)
+    assert one.accounts() == {"me@example.org": 0, "scanner": 0, "old-qmail": 0}
+    (tmp_path / "relays").unlink()
+    assert one.accounts() == {"me@example.org": 0}

@@ -20,7 +20,8 @@ rspamd_config = {
   add_map = function() return { get_key = function() end } end,
   register_symbol = function(_, symbol) symbols[symbol.name] = symbol end,
 }
-local options = { users = false, domains = { ['example.org'] = true }, delimiter = '+', fqdn = 'mail.example.org' }
+local ours = { ['example.org'] = true }
+local options = { users = false, domains = ours, here = ours, delimiter = '+', fqdn = 'mail.example.org' }
 local senders = assert(loadfile(place .. '/postmaster-mail-senders.lua'))(options)
 assert(loadfile(place .. '/postmaster-mail-answers.lua'))(options, senders)
 local task = { get_user = function() return user end }
@@ -89,7 +90,7 @@ def test_a_user_learns_what_became_of_mail_that_a_script_has_redirected(recipien
     found = lua(f"""
 local symbols, found = {{}}, {{}}
 rspamd_config = {{ register_symbol = function(_, symbol) symbols[symbol.name] = symbol end }}
-local options = {{ fqdn = 'mail.example.org', domains = {{ ['example.org'] = true, ['mail.example.org'] = true }} }}
+local options = {{ fqdn = 'mail.example.org', here = {{ ['example.org'] = true, ['mail.example.org'] = true }} }}
 assert(loadfile([[{PLACE}/postmaster-mail-answers.lua]]))(options, {{ of_this_host = function() return true end }})
 local task = {{ get_user = function() end, get_content = function() return [[{text}]] end }}
 function task:get_from(kind) return kind == 'mime' and {{ {{ addr = 'MAILER-DAEMON@mail.example.org' }} }} or {{}} end

@@ -24,7 +24,8 @@ rspamd_config = {
   get_all_opt = function() return { domain = { ['example.org'] = { selectors = { { selector = 's', path = '/k' } } } } } end,
   set_metric_symbol = function() end,
 }
-local options = { users = false, domains = { ['example.org'] = true }, delimiter = '+', keep = keep, seal = true }
+local ours = { ['example.org'] = true }
+local options = { users = false, domains = ours, here = ours, delimiter = '+', keep = keep, seal = true }
 local senders = assert(loadfile(place .. '/postmaster-mail-senders.lua'))(options)
 assert(loadfile(place .. '/postmaster-mail-forward.lua'))(options, senders)
 local task = { get_user = function() return user end }

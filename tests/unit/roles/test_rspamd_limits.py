@@ -252,7 +252,7 @@ package.preload['rspamd_logger'] = function() return {} end
 rspamd_paths = { LOCAL_CONFDIR = confdir }
 rspamd_plugins = { postmaster_mail = { webui = {} } }
 rspamd_config = { register_symbol = function() end, add_map = function() end }
-local limits = assert(loadfile(confdir .. '/local.d/postmaster-mail-limits.lua'))({ domains = {} })
+local limits = assert(loadfile(confdir .. '/local.d/postmaster-mail-limits.lua'))({ here = {} })
 print(limits.refusal(unpack(given)))
 """
 

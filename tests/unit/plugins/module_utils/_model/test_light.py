@@ -48,6 +48,9 @@ NEEDS_THE_FILTER = [
     ({"domains": {"example.org": {"catch_all": ["me@example.net"]}}},
      f"mail_domains['example.org'].catch_all 'me@example.net', {FORWARDED}"),
     ({"postmaster": "me@example.net"}, f"mail_postmaster 'me@example.net', {FORWARDED}"),
+    ({"relays": {"scanner": {"hosts": ["192.0.2.7"], "domains": ["example.org"]}}},
+     "mail_relays['scanner'] cannot be had with mail_filter false: the filter signs what hosts and accounts of others send, and asks as "
+     f"whom they may. {INSTEAD}"),
     ({"sizing": {"rspamd_workers": 2}},
      f"mail_sizing.rspamd_workers cannot be had with mail_filter false: it is the size of a service of the filter. {INSTEAD}"),
     ({"sizing": {"store_learnt_mib": 64}},

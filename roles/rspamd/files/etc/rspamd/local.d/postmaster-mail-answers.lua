@@ -1,7 +1,8 @@
 -- Part of the role postmaster.mail.rspamd.
 -- Who did not write is not answered. An envelope sender is proven by SPF, or by a signature of its domain (RFC 7208, RFC 6376). A message
 -- whose sender is not proven says so in a header that Pigeonhole's vacation, Dovecot's send-for-script and what is below read; it asks
--- programs of other servers for silence as well. Whoever writes it has less sent to himself. Of the options, `domains` are ours, as a set.
+-- programs of other servers for silence as well. Whoever writes it has less sent to himself. Of the options, `here` are the domains whose
+-- mail is taken here, as a set.
 local options, senders = ...
 
 local HEADER, UNPROVEN = 'X-Auto-Response-Suppress', 'Unproven'
@@ -63,7 +64,7 @@ local function of_users(task)
   local recipients = task:get_recipients({ 'smtp', 'orig' }) or {}
   for _, recipient in ipairs(recipients) do
     local address = (recipient.addr or ''):lower()
-    if address:find('^srs[01][-+=]') or not options.domains[address:match('@([^@]*)$') or ''] then
+    if address:find('^srs[01][-+=]') or not options.here[address:match('@([^@]*)$') or ''] then
       return false
     end
   end

@@ -1,7 +1,7 @@
 -- Part of the role postmaster.mail.rspamd.
 -- What is for an address whose mail goes on to another server. Spam is not sent there, which would make this server one that sends spam: it
 -- is refused, or stays here. All else is sealed for that server (RFC 8617), where that is asked for.
--- Of the options, `keep` is whether spam stays here, `seal` whether mail is sealed, and `domains` are all domains of ours, as a set.
+-- Of the options, `keep` is whether spam stays here, `seal` whether mail is sealed, and `here` are the domains whose mail is taken here, as a set.
 local options, senders = ...
 
 local leading_out = rspamd_config:add_map({
@@ -15,7 +15,7 @@ local function way(address)
   address = address:lower()
   local plain = senders.without_detail(address)
   local domain = plain:match('@([^@]*)$') or ''
-  if address:match('^srs[01][-+=]') and options.domains[domain] then
+  if address:match('^srs[01][-+=]') and options.here[domain] then
     return 'elsewhere'
   end
   for _, key in ipairs({ address, plain, '@' .. domain }) do

@@ -3,8 +3,8 @@
 -- that outlives restarts, what nothing else refuses. Past a limit a message has to come again; past a second one the account is locked, by
 -- the command postmaster-mail, which also reports it to the postmaster. Of programs, scripts and bounces of this host, which nobody has
 -- logged in for, nothing is counted, nor of what goes to the postmaster of this server alone.
--- Of the options, `store` is the socket of that store, `limits_reached` a file that is made where something is to be reported, and `domains`
--- are all domains of ours, as a set.
+-- Of the options, `store` is the socket of that store, `limits_reached` a file that is made where something is to be reported, and `here`
+-- are the domains whose mail is taken here, as a set.
 local options = ...
 local hash = require 'rspamd_cryptobox_hash'
 local lua_redis = require 'lua_redis'
@@ -99,7 +99,7 @@ end
 local function to_the_postmaster(recipients)
   for _, recipient in ipairs(recipients) do
     local name, domain = (recipient.addr or ''):lower():match('^([^@]*)@?(.*)$')
-    if name ~= 'postmaster' or not (domain == '' or domain == options.fqdn or options.domains[domain]) then
+    if name ~= 'postmaster' or not (domain == '' or domain == options.fqdn or options.here[domain]) then
       return false
     end
   end
@@ -140,7 +140,8 @@ rspamd_config:register_symbol({
   callback = function(task)
     local account, action = (task:get_user() or ''):lower(), task:get_metric_action()
     local recipients = task:get_recipients({ 'smtp', 'orig' }) or {}
-    local more = #recipients
+    -- Where one of them has a plus, Rspamd has all of them twice: as they were, and without what is behind it.
+    local more = #(task:get_recipients('smtp') or {})
     if account == '' or more == 0 or action == 'reject' or action == 'soft reject' or to_the_postmaster(recipients) then
       return
     end

@@ -81,7 +81,8 @@ rspamd_config:register_symbol({
         user = short(task:get_user(), longest),
         from = short(sender and sender.addr, longest),
         to = first(recipients, most),
-        recipients = #recipients,
+        -- Not with what Rspamd makes of those that have a plus.
+        recipients = #(task:get_recipients('smtp') or {}),
         action = found.action or '',
         reply = short((found.messages or {}).smtp_message, longest),
         score = math.floor((tonumber(found.score) or 0) * 100 + 0.5) / 100,

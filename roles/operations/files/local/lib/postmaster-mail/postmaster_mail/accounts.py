@@ -52,6 +52,11 @@ def users(passwd: str) -> dict[str, int]:
     return found
 
 
+def relays(table: str) -> set[str]:
+    """Return the names of the relays of Rspamd's map of hosts that relay."""
+    return {line.split()[1] for line in table.splitlines() if not line.startswith("#") and len(line.split()) == 2}
+
+
 def usage(events: Iterable[Event], known: Iterable[str]) -> dict[str, Usage]:
     """Return account → what it did.
 

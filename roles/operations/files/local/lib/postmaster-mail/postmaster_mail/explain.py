@@ -26,6 +26,7 @@ _MEANINGS = {
     "HOST_MAIL": "a program of this host sends as somebody whom it may not send as (mail_host_senders)",
     "HOST_MAIL_FORGED": "a program of this host writes an address of ours in From that it may not write",
     "NOT_FORWARDED": "it is spam, and a recipient's mail goes on to another server (mail_filter.forwarded_junk)",
+    "RELAY_NOT_OWNED": "the host is one of mail_relays, and sends to others as somebody else than addresses of its domains",
     "REPORT_UNWANTED": "it is a report of this host about a message whose sender is not proven, or that is spam",
     "SENDER_ALLOWED": "the sender is on the list of allowed ones, and SPF or DKIM vouches for it",
     "SENDER_BLOCKED": "the sender is on the list of blocked ones",
@@ -36,7 +37,8 @@ _MEANINGS = {
 }
 #: These decide by themselves, whatever the score.
 _DECIDING = ("ATTACHMENT_BLOCKED", "FROM_NOT_AUTHENTICATED", "HEADER_AMBIGUOUS", "HOST_MAIL", "HOST_MAIL_FORGED", "NOT_FORWARDED",
-             "REPORT_UNWANTED", "SENDER_ALLOWED", "SENDER_BLOCKED", "SENDER_LOCKED", "SENDER_NOT_OWNED", "VIRUS", "VIRUS_FAIL")
+             "RELAY_NOT_OWNED", "REPORT_UNWANTED", "SENDER_ALLOWED", "SENDER_BLOCKED", "SENDER_LOCKED", "SENDER_NOT_OWNED", "VIRUS",
+             "VIRUS_FAIL")
 
 
 def message_id(content: bytes) -> str:

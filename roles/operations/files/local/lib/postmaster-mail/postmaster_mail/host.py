@@ -46,8 +46,9 @@ class Settings:
     passwords, a key of :data:`bans.COMMANDS`. ``mail`` is where mailboxes lie. ``summary`` is
     whether the postmaster gets one each day, and ``log_days`` for how many days logs are kept, 0 for as long as the system does.
     ``senders`` is the directory of the senders that this command allows and blocks, and
-    ``inventory_senders`` the file of each of the inventory's lists of them. ``limits`` is the file of what each account may send, and
-    ``limits_reached`` is there where the filter has something to report of them.
+    ``inventory_senders`` the file of each of the inventory's lists of them. ``limits`` is the file of what each account may send,
+    ``relays`` that of the hosts that relay through this one, whose accounts have their names, and ``limits_reached`` is
+    there where the filter has something to report of them.
     """
 
     fqdn: str
@@ -64,6 +65,7 @@ class Settings:
     senders: str = "/etc/postmaster-mail/senders"
     inventory_senders: str = "/etc/rspamd/local.d/maps.d/postmaster-mail-{}.map"
     limits: str = "/etc/rspamd/local.d/maps.d/postmaster-mail-limits.map"
+    relays: str = "/etc/rspamd/local.d/maps.d/postmaster-mail-relays.map"
     limits_reached: str = "/var/run/rspamd/limits-reached"
 
     @classmethod
@@ -116,15 +118,18 @@ class Host:
         return done
 
     def accounts(self) -> dict[str, int]:
-        """Return account → its own quota in octets, 0 for none.
+        """Return account → its own quota in octets, 0 for none; among them the relays that are hosts, which have no mailbox.
 
         :raises Failure: they cannot be read
         """
         try:
             with open(self.settings.users, encoding="utf-8") as stream:
-                return accounts.users(stream.read())
+                found = accounts.users(stream.read())
+            with contextlib.suppress(FileNotFoundError), open(self.settings.relays, encoding="utf-8") as stream:
+                found |= dict.fromkeys(accounts.relays(stream.read()), 0)
         except OSError as exc:
             raise Failure(f"the accounts cannot be read: {exc}") from exc
+        return found
 
     def limits(self) -> dict[str, Limit]:
         """Return account to what it may send, ``*`` being all others; nothing where nobody says.

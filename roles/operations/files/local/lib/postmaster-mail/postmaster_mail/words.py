@@ -57,6 +57,7 @@ _MEANINGS = {
 #: What our own servers, and the daemons that they ask, say: more exact than any code.
 _TEXTS = (
     (r"Relay access denied|Relaying denied", "relaying is for those who have logged in, and the address is not one of ours"),
+    (r"as addresses of its domains alone", "the host is one of mail_relays, and sends as somebody else than addresses of its domains"),
     (r"Invalid recipient", "there is no such mailbox or alias here, and relaying is for those who have logged in"),
     (r"Service unavailable - try again later", "the filter did not answer; the sender tries again"),
     (r"Greylisted|Try again later", "greylisted: its sender was never seen before, and tries again in some minutes"),
