@@ -79,11 +79,10 @@ def refusals(model: Mapping[str, Any], mta: str, os_family: str) -> Iterator[str
     """
     if model["filter"]["enabled"]:
         return
-    if mta == "postfix":
-        if os_family == "OpenBSD":
-            yield ("mail_filter false cannot be had with Postfix on OpenBSD: its package of OpenDKIM has not been seen at work there. Use "
-                   "mail_mta: opensmtpd, or have mail_filter be a dictionary, such as {}")
-    else:
+    if os_family == "OpenBSD":
+        yield ("mail_filter false cannot be had on OpenBSD in this release: what signs without Rspamd has not been seen at work there. "
+               "Have mail_filter be a dictionary, such as {}")
+    if mta == "opensmtpd":
         signed = sorted(name for name, options in model["domains"].items() if options["dkim"]["enabled"])
         if len(signed) > 1:
             yield (f"mail_domains has {len(signed)} domains with DKIM, such as {signed[0]} and {signed[1]}, which cannot be had with "
