@@ -81,6 +81,7 @@ PARTS = {
     ("dns", "reused"): lambda given: dns.reused(given["keys"], given["missing"]),
     ("dns", "signing"): lambda given: dns.signing(given["keys"], given["seen"], given["today"]),
     ("dns", "unserved"): lambda given: dns.unserved(given["seen"], lambda: _records(given)),
+    ("dns", "web"): lambda given: json.dumps(dns.web_records(given["model"])),
     ("dovecot", "header_test"): lambda given: dovecot.header_test(given["headers"]),
     ("dovecot", "sender_rules"): dovecot.sender_rules,
     ("dovecot", "syntax"): lambda given: dovecot.syntax(given["version"], given["expected"]),

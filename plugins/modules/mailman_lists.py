@@ -18,7 +18,7 @@ description:
 options:
   lists:
     description:
-      - Address to C(owners), C(style), C(posts), C(description) and C(commands), all of them given.
+      - Address to C(owners), C(style), C(posts), C(description), C(commands) and C(archive), all of them given.
     type: dict
     required: true
   domains:
@@ -53,6 +53,7 @@ EXAMPLES = r"""
         posts: owners
         description: News of ours
         commands: [leave]
+        archive: public
 """
 
 RETURN = r"""

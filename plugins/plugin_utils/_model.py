@@ -20,7 +20,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._services import d
 #: What does not grow with the number of domains and users.
 _SMALL = (
     "fqdn", "addresses", "mta", "postmaster", "dns", "certificates", "filter", "slow_destinations", "refusals", "queue", "outbound",
-    "mailboxes", "recipient_delimiter",
+    "mailboxes", "recipient_delimiter", "lists_web",
 )  # fmt: skip
 
 
@@ -50,7 +50,7 @@ def packed(model: Mapping[str, Any]) -> dict[str, Any]:
         on this host; ``catch_all``, whether a domain has one; ``forwards``, whether
         mail goes on to other servers; ``authenticates``, whether a smarthost asks for a password; ``falls_back``, whether a
         route has several smarthosts; ``locked``, the accounts that may not log in; ``sharing``, the other hosts that serve a domain
-        of this one; and ``text``, the whole as JSON
+        of this one; ``web_named``, whether the web interface of lists has a name of its own; and ``text``, the whole as JSON
     """
     return {
         **{name: model[name] for name in _SMALL},
@@ -61,6 +61,7 @@ def packed(model: Mapping[str, Any]) -> dict[str, Any]:
         "falls_back": routes.falls_back(model["routes"]),
         "locked": locks.locked(model["users"], "login"),
         "sharing": hosts.sharing(model),
+        "web_named": bool(dns.web_addresses(model)),
         "text": json.dumps(model),
     }
 

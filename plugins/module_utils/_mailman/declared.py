@@ -34,7 +34,7 @@ def settings(options: Mapping[str, Any], domains: Iterable[str], unenforced: boo
     Whoever writes from a domain of this host is always rewritten: it signs for no address in From but those of who sends, and what the
     author's own signature says of the text does not survive a list.
 
-    :param options: ``owners``, ``style``, ``posts``, ``description`` and ``commands``, as in the model
+    :param options: ``owners``, ``style``, ``posts``, ``description`` and ``commands`` and ``archive``, as in the model
     :param domains: the mail domains of this host
     :param unenforced: whether one of them has a DMARC policy that does not have Mailman rewrite From
     :param current: the settings that the list has: a Mailman that cannot rewrite From for some authors does so for all where it has to
@@ -44,6 +44,7 @@ def settings(options: Mapping[str, Any], domains: Iterable[str], unenforced: boo
         _POSTERS: list(options["owners"]),
         "advertised": options["style"] != "private",
         "allow_list_posts": options["posts"] != "owners",
+        "archive_policy": options["archive"],
         "autorespond_requests": "none" if options["commands"] else None,
         "default_member_action": members,
         "default_nonmember_action": others,

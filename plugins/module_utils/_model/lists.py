@@ -16,10 +16,13 @@ from ansible_collections.postmaster.mail.plugins.module_utils._errors import Mai
 from ansible_collections.postmaster.mail.plugins.module_utils._model import sinks
 from ansible_collections.postmaster.mail.plugins.module_utils._model.problems import Problems
 
-KEYS = ("owners", "style", "posts", "description", "commands")
+KEYS = ("owners", "style", "posts", "description", "commands", "archive")
 #: Who may post where nothing is said, by style. The first style is that of a list of which nothing is said.
 STYLES = {"discussion": "members", "announce": "owners", "private": "members"}
 POSTS = ("members", "owners", "anyone")
+#: Who reads the archive of a list, where there is a web interface: its members, whoever comes by, or nobody, since there is none. The
+#: first is that of a list of which nothing is said.
+ARCHIVES = ("private", "public", "never")
 
 #: What Mailman 3 has behind the name of a list, in its own addresses.
 SUFFIXES = ("bounces", "confirm", "join", "leave", "owner", "request", "subscribe", "unsubscribe")
@@ -33,6 +36,8 @@ REFUSAL = "Commands by mail are not taken here; write to the owner of the list"
 ACCOUNT = "list"
 #: Where it takes mail by LMTP.
 LMTP_HOST, LMTP_PORT = "127.0.0.1", 8024
+#: Where it hands posts to the archive, on the loopback address as well.
+ARCHIVER_PORT = 8025
 #: Mailman has no package here; the reason is its own.
 _NO_PACKAGE = {"OpenBSD": "OpenBSD has no package of Mailman 3: have the lists on a host with Debian"}
 
@@ -40,10 +45,11 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*\Z")
 
 
 def read_lists(problems: Problems, given: Any, model: Mapping[str, Any], os_family: str, of_users: bool) -> dict[str, dict[str, Any]]:
-    """Return the lists that are declared, by address: ``owners``, ``style``, ``posts``, ``description``, and ``commands``, the suffixes of
-    commands that are taken by mail, ``confirm`` not among them.
+    """Return the lists that are declared, by address: ``owners``, ``style``, ``posts``, ``description``, ``commands``, the suffixes of
+    commands that are taken by mail, ``confirm`` not among them, and ``archive``, of :data:`ARCHIVES`, or None without a web interface.
 
-    :param model: ``domains``, ``users``, ``aliases``, ``no_mail`` and ``recipient_delimiter`` of what :func:`_model.normalise` returns
+    :param model: ``domains``, ``users``, ``aliases``, ``no_mail``, ``lists_web`` and ``recipient_delimiter`` of what
+        :func:`_model.normalise` returns
     :param of_users: whether the users are known, among whom owners may be
     """
     found: dict[str, dict[str, Any]] = {}
@@ -65,7 +71,7 @@ def read_lists(problems: Problems, given: Any, model: Mapping[str, Any], os_fami
             continue
         if address in found:
             problems.add(f"{where} is declared twice (addresses are compared without case)")
-        found[address] = _options(problems, value, where)
+        found[address] = _options(problems, value, where, bool(model["lists_web"]))
     _check_addresses(problems, found, model)
     if of_users:
         _check_owners(problems, found, model)
@@ -92,7 +98,7 @@ def _list_address(value: Any, option: str) -> str:
     return address
 
 
-def _options(problems: Problems, value: Any, where: str) -> dict[str, Any]:
+def _options(problems: Problems, value: Any, where: str, with_web: bool) -> dict[str, Any]:
     options = problems.mapping(value, where, KEYS)
     style = problems.choice(options.get("style", next(iter(STYLES))), f"{where}.style", tuple(STYLES))
     texts = problems.strings(options.get("owners"), f"{where}.owners")
@@ -108,13 +114,40 @@ def _options(problems: Problems, value: Any, where: str) -> dict[str, Any]:
     for command in commands:
         if command not in COMMANDS:
             problems.add(f"{where}.commands {shown(command)} is unknown; it is of {', '.join(COMMANDS)}")
+    if "archive" in options and not with_web:
+        problems.add(f"{where}.archive needs mail_lists_web, the name of the web interface: without it there is no archive to read")
     return {
         "owners": list(dict.fromkeys(owners)),
         "style": style,
         "posts": problems.choice(options.get("posts", STYLES[style]), f"{where}.posts", POSTS),
         "description": description,
         "commands": [command for command in COMMANDS if command in commands],
+        "archive": problems.choice(options.get("archive", ARCHIVES[0]), f"{where}.archive", ARCHIVES) if with_web else None,
     }
+
+
+def read_web(problems: Problems, given: Any, lists: Any, model: Mapping[str, Any]) -> str:
+    """Return the name under which archives and web interface are reached, by HTTPS; empty for none.
+
+    :param given: ``lists_web``
+    :param lists: ``lists``, as written
+    :param model: ``fqdn``, ``domains`` and ``parked`` of what :func:`_model.normalise` returns
+    """
+    if given in (None, ""):
+        return ""
+    name = problems.attempt(_names.host_name, given, "mail_lists_web")
+    if name is None:
+        return ""
+    where = f"mail_lists_web {shown(name)}"
+    if not lists:
+        problems.add(f"{where} is the web interface of mailing lists, and mail_lists has none: take it out, and what it made is disabled "
+                     "while there are lists still")
+    if name in model["parked"]:
+        problems.add(f"{where} is parked (mail_domains[{name!r}]), and a parked name leads nowhere")
+    below = any(name == domain or name.endswith(f".{domain}") for domain in model["domains"])
+    if model["fqdn"] and name != model["fqdn"] and not below:
+        problems.add(f"{where} is neither mail_fqdn nor in a domain of mail_domains: its address records are published like theirs")
+    return str(name)
 
 
 def _check_addresses(problems: Problems, lists: Mapping[str, Mapping[str, Any]], model: Mapping[str, Any]) -> None:
@@ -153,7 +186,10 @@ def _exists(owner: str, plain: str, domain: str, model: Mapping[str, Any]) -> bo
 
 
 def check_peers(problems: Problems, model: Mapping[str, Any]) -> None:
-    """Find lists whose mail another host would take as well, which knows nothing of their members."""
+    """Find lists whose mail another host would take as well, which knows nothing of their members, and a name that is another host's."""
+    for peer in model["peers"]:
+        if model["lists_web"] and model["lists_web"] == peer["fqdn"]:
+            problems.add(f"mail_lists_web {shown(peer['fqdn'])} is the name of another host: a name leads to one server")
     for address in model["lists"]:
         domain = address.partition("@")[2]
         for peer in model["peers"]:

@@ -41,7 +41,7 @@ NOT_BUILT: dict[str, str] = {}
 KNOWN = (
     "fqdn", "addresses", "mta", "domains", "users", "aliases", "postmaster", "dns", "certificates", "filter", "slow_destinations",
     "refusals", "host_senders", "recipient_delimiter", "queue", "outbound", "routes", "mailboxes", "sizing", "limits",
-    "mx_preference", "lists", "relays",
+    "mx_preference", "lists", "lists_web", "relays",
 )  # fmt: skip
 
 
@@ -69,9 +69,9 @@ def normalise(
         ``host_senders`` (account of the host to addresses and ``@domain`` that its programs may send as), ``queue``
         (see :func:`_queue.read_queue`), ``outbound`` (see :func:`_destinations.read_outbound`), ``routes`` (see
         :func:`_routes.read_routes`), ``relays`` (see :func:`_relays.read_relays`), ``lists`` (see
-        :func:`_lists.read_lists`; their commands that are not taken by mail are in ``no_mail``),
-        ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`), ``sizing`` (name of a size to
-        its value, of those that are set)
+        :func:`_lists.read_lists`; their commands that are not taken by mail are in ``no_mail``), ``lists_web``
+        (see :func:`_lists.read_web`; a name of the certificate as well), ``mailboxes`` (see :func:`_mailboxes.read_mailboxes`),
+        ``sizing`` (name of a size to its value, of those that are set)
     :raises MailError: with one line for every rule that is broken, each naming variable, value and rule
     """
     problems = Problems()
@@ -109,7 +109,10 @@ def normalise(
     for domain, catch_all in copied.pop("catch_all").items():
         model["domains"][domain]["catch_all"] = catch_all
     model.update({key: {**model[key], **entries} for key, entries in copied.items()})
+    model["lists_web"] = lists.read_web(problems, given.get("lists_web"), given.get("lists"), model)
     model["lists"] = lists.read_lists(problems, given.get("lists"), model, os_family, "users" in given)
+    if backup:
+        model["lists_web"] = ""  # it has no Mailman
     model["no_mail"] = {**model["no_mail"], **lists.refused(model["lists"])}
     domains.check_parked(problems, model)
     if "users" in given:
@@ -117,6 +120,8 @@ def normalise(
         users.check_members(problems, model)
     model["dns"] = dns.read_dns(problems, given.get("dns"))
     model["certificates"] = certificates.read_certificates(problems, given.get("certificates"), model["dns"], os_family)
+    if model["lists_web"] not in ("", model["fqdn"], *model["certificates"]["names"]):
+        model["certificates"]["names"].append(model["lists_web"])
     model["filter"] = mail_filter.read_filter(problems, given.get("filter"), os_family)
     model["slow_destinations"] = destinations.read_slow_destinations(problems, given.get("slow_destinations"))
     model["refusals"] = mail_filter.read_refusals(problems, given.get("refusals"))

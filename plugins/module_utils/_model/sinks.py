@@ -381,6 +381,8 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "identity_nameservers": _each(lambda value, option: str(_names.ip_address(value, option))),
     "operations_filter_socket": _optional(path),
     "operations_log_days": _whole(0, 36500),
+    "mailman_tls_key": path,
+    "mailman_tls_chain": path,
     "opensmtpd_tls_key": path,
     "opensmtpd_tls_chain": path,
     "opensmtpd_rspamd": _optional(_endpoint),

@@ -99,6 +99,8 @@ def records(
     if fqdn not in model["domains"] and any(fqdn.endswith(f".{domain}") for domain in model["domains"]):
         # Forwarded mail has a sender there, and takes the same routes.
         add(fqdn, "TXT", [spf_text(own, tuple(routes.spf_terms(model["routes"], fqdn)), "-all", fqdn)], "present", "v=spf1")
+    for kind, values in web_addresses(model).items():
+        add(model["lists_web"], kind, values)
     for name, options in model["parked"].items():
         add(name, "MX", [mx.NULL], may_drop=[*known, *options["mx"]["drop"]])
         add(name, "TXT", [spf.build(all_term="-all")], "present", "v=spf1", [])
@@ -106,6 +108,22 @@ def records(
         for owner, texts in options["txt"].items():
             add(owner, "TXT", list(texts), "present")
     return plan
+
+
+def web_addresses(model: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the address records of the lists' web interface, by type: those of the server, unless it is reached by the server's own name.
+
+    :param model: what :func:`_model.normalise` returns
+    """
+    if model["lists_web"] in ("", model["fqdn"]):
+        return {}
+    return {kind: list(values) for kind, family in (("A", "ipv4"), ("AAAA", "ipv6")) if (values := model["addresses"][family])}
+
+
+def web_records(model: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return those records as :func:`records` has them, for whoever needs the name before all others are published."""
+    ttl, name = model["dns"]["ttl"], model["lists_web"]
+    return [{"name": name, "type": kind, "values": values, "ttl": ttl, "state": "exact"} for kind, values in web_addresses(model).items()]
 
 
 def check_added_values(model: Mapping[str, Any]) -> None:

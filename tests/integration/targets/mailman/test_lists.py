@@ -5,7 +5,8 @@
 """``mail_lists`` by the whole site, behind Postfix and behind OpenSMTPD: real subscribers, at the strict receiver and on the host.
 
 What a member of a domain with a policy writes is rewritten, what others write is not, and the domain of the list signs both. Owners are
-humans. Strangers get no answer, and nobody gets one whom a forger names. The tests build on each other, in the order of this file.
+humans. Strangers get no answer, and nobody gets one whom a forger names, by mail or by the web. The tests build on each other, in the order
+of this file.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import email
 import email.message
 import email.policy
 import email.utils
+import html
+import http.client
 import imaplib
 import json
 import os
 import re
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
 import time
+import urllib.parse
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +163,54 @@ print(urllib.request.urlopen(request).read().decode() or "{{}}")
     def submit(self, sent: email.message.EmailMessage) -> None:
         """Send as the user of this host, logged in."""
         submit(self.address, self.me.user, sent)
+
+
+class Browser:
+    """Whoever looks at the web interface from outside, and believes the authority of the test network alone."""
+
+    def __init__(self, host: Host) -> None:
+        self.address, self.name = host.address, f"lists.{host.domain}"
+        self.cookies: dict[str, str] = {}
+
+    def ask(self, path: str, form: dict[str, str] | None = None, headers: dict[str, str] | None = None) -> tuple[int, str]:
+        """Return the status and the page, or where else to look."""
+        sent = {"Host": self.name, "Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())}
+        body = None
+        if form is not None:
+            body = urllib.parse.urlencode({**form, "csrfmiddlewaretoken": self.cookies.get("csrftoken", "")})
+            sent |= {"Content-Type": "application/x-www-form-urlencoded", "Referer": f"https://{self.name}{path}"}
+        with machine.inside_network():
+            plain = socket.create_connection((self.address, 443), timeout=60)
+        context = ssl.create_default_context(cafile=str(STATE / "acme-root.pem"))
+        connection = http.client.HTTPSConnection(self.name, timeout=60)
+        connection.sock = context.wrap_socket(plain, server_hostname=self.name)
+        try:
+            connection.request("GET" if form is None else "POST", path, body, {**sent, **(headers or {})})
+            answer = connection.getresponse()
+            for cookie in answer.headers.get_all("Set-Cookie", []):
+                name, _is, value = cookie.partition(";")[0].partition("=")
+                self.cookies[name] = value
+            return answer.status, answer.headers.get("Location") or answer.read().decode()
+        finally:
+            connection.close()
+
+    def fill_in(self, path: str, **form: str) -> tuple[int, str]:
+        self.ask("/accounts/login/")  # for its cookie
+        return self.ask(path, form)
+
+    def sees(self, path: str, text: str) -> bool:
+        status, page = self.ask(path)
+        return status == 200 and text in html.unescape(page)
+
+    def wait(self, path: str, text: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not self.sees(path, text):
+            assert time.monotonic() < end, self.ask(path)
+            time.sleep(1)  # a page has no event to wait for
+
+
+def archive(host: Host, name: str) -> str:
+    return f"/hyperkitty/list/{host.of(name)}/latest"
 
 
 def submit(address: str, user: str, sent: email.message.EmailMessage) -> None:
@@ -310,6 +363,95 @@ def test_what_the_filter_has_marked_waits(host: Host):
     waiting(host, "talk", str(sent["Subject"]))
 
 
+def test_a_post_to_a_public_list_is_in_its_archive_for_everybody(host: Host):
+    subject, code, said = host.write(OPEN, host.of("talk"))
+    assert code == 250, said
+    Browser(host).wait(archive(host, "talk"), subject)
+    where = urllib.parse.urlsplit(SOMEONE.wait("SUBJECT", subject)["Archived-At"].strip("<> "))
+    assert (where.scheme, where.netloc) == ("https", f"lists.{host.domain}")
+    assert Browser(host).sees(where.path, "Hello.")
+
+
+def test_a_list_that_is_not_to_be_archived_is_not(host: Host):
+    sent = message("second@bigmail.test", host.of("news"))
+    submit(BIG, "second@bigmail.test", sent)
+    SOMEONE.wait("SUBJECT", str(sent["Subject"]))
+    status, page = Browser(host).ask(archive(host, "news"))
+    assert str(sent["Subject"]) not in page and status == 404
+
+
+def test_only_members_read_a_private_archive(host: Host):
+    """An account is the administrator's to make; its address is proven by mail."""
+    host.subscribe("board", host.me.user)
+    sent = message(host.me.user, host.of("board"))
+    host.submit(sent)
+    subject, stranger = str(sent["Subject"]), Browser(host)
+    host.me.wait("SUBJECT", subject)
+    end = time.monotonic() + BOUND
+    while time.monotonic() < end:  # HyperKitty asks Mailman in the background who may read a list that it has not met before
+        assert not stranger.sees(archive(host, "board"), subject)
+        time.sleep(0.5)
+    password, member, user = uuid.uuid4().hex, Browser(host), f"u{uuid.uuid4().hex[:8]}"
+    made = ("from django.contrib.auth.models import User\nUser.objects.all().delete()\n"
+            f"User.objects.create_superuser({user!r}, {host.me.user!r}, {password!r})\n")  # fmt: skip
+    host.run("runuser -u www-data -- python3 /usr/share/mailman3-web/manage.py shell", made)
+    before = len(host.me.search("TEXT", "/accounts/confirm-email/"))
+    assert member.fill_in("/accounts/login/", login=user, password=password) == (302, "/accounts/confirm-email/")
+    link = re.search(r"https://\S+?(/accounts/confirm-email/\S+)", host.me.wait("TEXT", "/accounts/confirm-email/", beside=before)
+                     .get_body(("plain",)).get_content())  # fmt: skip
+    assert link and f"https://lists.{host.domain}/" in link[0]
+    assert member.ask(link[1], {})[0] == 302
+    assert member.fill_in("/accounts/login/", login=user, password=password)[0] == 302
+    member.wait(archive(host, "board"), subject)
+    for path in (archive(host, "board"), f"/hyperkitty/list/{host.of('board')}/", f"/hyperkitty/api/list/{host.of('board')}/emails/"):
+        status, page = stranger.ask(path)
+        assert subject not in page and status in (302, 403), (path, status, page)
+    assert not stranger.sees(f"/hyperkitty/search?q={subject}", "Hello.")
+    assert host.of("board") not in stranger.ask("/hyperkitty/")[1]
+
+
+def test_a_stranger_has_no_mail_sent_to_anybody_by_the_web(host: Host):
+    victim, told = SECOND.user, len(SECOND.search("FROM", f"@{host.domain}"))
+    stranger = Browser(host)
+    status, page = stranger.fill_in("/accounts/signup/", username="victim", email=victim, password1=PASSWORD, password2=PASSWORD)
+    assert status == 200 and "closed" in page.lower()
+    stranger.fill_in("/accounts/password/reset/", email=victim)
+    for name in ("talk", "news", "board"):
+        path = f"/postorius/lists/{name}.{host.domain}/anonymous_subscribe"
+        assert stranger.fill_in(path, email=victim, display_name="")[0] == 403
+        assert stranger.fill_in(path.replace("/lists/", "//lists/"), email=victim, display_name="")[0] in (403, 404)
+        assert stranger.fill_in(f"/postorius/lists/{name}.{host.domain}/subscribe", subscriber=victim)[0] in (302, 403)
+    end = time.monotonic() + BOUND
+    while time.monotonic() < end:
+        assert len(SECOND.search("FROM", f"@{host.domain}")) == told
+        time.sleep(3)  # what must not come has no event
+
+
+def test_passwords_of_the_web_interface_are_not_tried_at_will(host: Host):
+    stranger = Browser(host)
+    assert 429 in [stranger.ask("/accounts/login/")[0] for _ in range(60)]
+
+
+def test_the_web_interface_answers_to_its_name_alone(host: Host):
+    stranger = Browser(host)
+    with pytest.raises((http.client.RemoteDisconnected, ConnectionError, ssl.SSLError)):
+        stranger.ask("/postorius/lists/", headers={"Host": "elsewhere.example"})
+    status, page = stranger.ask("/", headers={"X-Forwarded-Host": "elsewhere.example"})
+    assert status == 301 and "elsewhere" not in page
+    with machine.inside_network(), pytest.raises(OSError):
+        socket.create_connection((host.address, 80), timeout=5)
+
+
+def test_only_mailman_hands_posts_to_the_archive(host: Host):
+    stranger = Browser(host)
+    for path in ("/hyperkitty/api/mailman/archive", "/hyperkitty//api/mailman/urls?mlist=x", "/hyperkitty/%61pi/mailman/urls?mlist=x"):
+        assert stranger.ask(path)[0] == 404
+    program = "import sys, urllib.request\ntry: print(urllib.request.urlopen(sys.argv[1]).status)\nexcept OSError as exc: print(exc.code)\n"
+    url = f"http://127.0.0.1:8025/hyperkitty/api/mailman/urls?mlist={host.of('talk')}"
+    assert host.run(f"python3 - '{url}'", program).strip() == "401"
+    assert host.run("python3 - http://127.0.0.1:8025/postorius/lists/", program).strip() == "404"
+
+
 def test_a_member_leaves_by_the_address_in_list_unsubscribe(host: Host):
     """It takes a confirmation: whoever a message is from."""
     assert BIGMAIL["user"] in host.members("talk")
@@ -343,8 +485,28 @@ def test_what_is_not_declared_stays_and_is_reported(host: Host):
     assert host.members("talk")
 
 
-def test_the_password_of_the_rest_api_is_in_no_log(host: Host):
+def test_the_secrets_of_mailman_and_its_web_interface_are_in_no_log(host: Host):
     said = host.site("--tags", "mailman", "-vvv", "--diff")
-    password = host.run("sed -n 's/^admin_pass: *//p' /etc/mailman3/mailman.cfg").strip()
-    assert len(password) > 8 and password not in said
-    assert host.run(f"journalctl --no-pager | grep -cF -- {password} || true").strip() == "0"
+    found = host.run("cd /etc/mailman3; sed -n 's/^admin_pass: *//p' mailman.cfg; sed -n 's/^api_key: *//p' mailman-hyperkitty.cfg; "
+                     "sed -n \"s/^SECRET_KEY = '\\(.*\\)'/\\1/p\" mailman-web.py").split()  # fmt: skip
+    assert len(found) == 3
+    for secret in found:
+        assert len(secret) > 8 and secret not in said
+        assert host.run(f"journalctl --no-pager | grep -cF -- '{secret}' || true").strip() == "0"
+        assert host.run(f"grep -rlF -- '{secret}' /var/log || true").strip() == ""
+
+
+def test_without_its_variable_the_web_interface_is_disabled_and_the_archive_stays(host: Host):
+    """It comes back with all that it had, and so the tests that follow find it."""
+    subject, code, said = host.write(OPEN, host.of("talk"))
+    assert code == 250, said
+    Browser(host).wait(archive(host, "talk"), subject)
+    without = json.dumps({"mail_lists_web": "", "mail_lists": {host.of("talk"): {"owners": [host.me.user], "commands": ["join", "leave"]}}})
+    for changes in (True, False):
+        said = host.site("--tags", "mailman", "--extra-vars", without)
+        assert ("changed=0 " not in said) is changes, said[-3000:]
+    with pytest.raises(OSError):
+        Browser(host).ask("/")
+    assert host.run("systemctl is-active mailman3-web || true").strip() == "inactive"
+    host.site("--tags", "mailman")
+    Browser(host).wait(archive(host, "talk"), subject)

@@ -15,7 +15,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._mailman.rest impo
 from ansible_collections.postmaster.mail.plugins.modules import mailman_lists
 
 NEWS = "news@example.org"
-OPTIONS = {"owners": ["me@example.org", "you@example.org"], "style": "announce", "posts": "owners", "description": "News", "commands": []}
+OPTIONS = {"owners": ["me@example.org", "you@example.org"], "style": "announce", "posts": "owners", "description": "News", "commands": [],
+           "archive": None}  # fmt: skip
 
 
 class Mailman(Mailman3):

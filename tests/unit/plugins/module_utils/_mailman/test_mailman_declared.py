@@ -12,7 +12,8 @@ from ansible_collections.postmaster.mail.plugins.module_utils._mailman import de
 from ansible_collections.postmaster.mail.plugins.module_utils._mailman.rules import profile
 from ansible_collections.postmaster.mail.plugins.module_utils._model import lists
 
-OPTIONS = {"owners": ["me@example.org"], "style": "discussion", "posts": "members", "description": "", "commands": []}
+OPTIONS = {"owners": ["me@example.org"], "style": "discussion", "posts": "members", "description": "", "commands": [],
+           "archive": None}  # fmt: skip
 
 
 def settings(current=(), unenforced=False, **options):
@@ -55,6 +56,12 @@ def test_a_description_that_is_not_said_stays():
 
 def test_a_private_list_is_not_advertised():
     assert (settings()["advertised"], settings(style="private")["advertised"]) == (True, False)
+
+
+@pytest.mark.parametrize("policy", lists.ARCHIVES)
+def test_who_reads_the_archive(policy):
+    assert "archive_policy" not in settings()
+    assert settings(archive=policy)["archive_policy"] == policy
 
 
 def test_authors_of_this_host_are_rewritten():

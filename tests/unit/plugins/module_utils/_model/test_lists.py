@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._model import delivery, lists
 from ansible_collections.postmaster.mail.plugins.module_utils._model.model import normalise
-from ansible_collections.postmaster.mail.plugins.module_utils._services import mailman, opensmtpd, postfix, rspamd
+from ansible_collections.postmaster.mail.plugins.module_utils._services import dns, mailman, opensmtpd, postfix, rspamd
 
 HASH = "$2b$12$" + "a" * 53
 NEWS = {"news@example.org": {"owners": "me@example.org"}}
@@ -82,13 +82,29 @@ def of(*names):
         ({"lists": {"news@example.org": {"owners": "me@example.org", "description": "a" * 201}}},
          f"mail_lists['news@example.org'].description '{'a' * 201}' is longer than the 200 characters that fit a line of a header"),
         ({"lists": {"news@example.org": {"owners": "me@example.org", "members": []}}},
-         "mail_lists['news@example.org'] has no key 'members'; it knows owners, style, posts, description, commands"),
+         "mail_lists['news@example.org'] has no key 'members'; it knows owners, style, posts, description, commands, archive"),
         ({"aliases": {"news-owner@example.org": "me@example.org"}},
          "mail_lists['news@example.org'] has the address 'news-owner@example.org', which mail_aliases declares: every list has LIST and "
          "LIST-bounces, LIST-confirm, LIST-join, LIST-leave, LIST-owner, LIST-request, LIST-subscribe, LIST-unsubscribe"),
         ({"lists": {**NEWS, "news-request@example.org": {"owners": "me@example.org"}}},
          "mail_lists['news@example.org'] has the address 'news-request@example.org', which mail_lists declares: every list has LIST and "
          "LIST-bounces, LIST-confirm, LIST-join, LIST-leave, LIST-owner, LIST-request, LIST-subscribe, LIST-unsubscribe"),
+        ({"lists": {"news@example.org": {"owners": "me@example.org", "archive": "public"}}},
+         "mail_lists['news@example.org'].archive needs mail_lists_web, the name of the web interface: without it there is no archive to "
+         "read"),
+        ({"lists": {"news@example.org": {"owners": "me@example.org", "archive": "open"}}, "lists_web": "lists.example.org"},
+         "mail_lists['news@example.org'].archive 'open' is unknown; it is one of private, public, never"),
+        ({"lists_web": "lists.example.org", "lists": {}},
+         "mail_lists_web 'lists.example.org' is the web interface of mailing lists, and mail_lists has none: take it out, and what it made "
+         "is disabled while there are lists still"),
+        ({"lists_web": "lists.example.com"},
+         "mail_lists_web 'lists.example.com' is neither mail_fqdn nor in a domain of mail_domains: its address records are published like "
+         "theirs"),
+        ({"lists_web": "lists.example.org", "domains": {"example.org": {}, "lists.example.org": {"parked": True}}},
+         "mail_lists_web 'lists.example.org' is parked (mail_domains['lists.example.org']), and a parked name leads nowhere"),
+        ({"lists_web": "lists"},
+         "mail_lists_web 'lists' must be fully qualified, with at least two labels (RFC 5321 section 2.3.5)"),
+        ({"lists_web": ["lists.example.org"]}, "mail_lists_web ['lists.example.org'] must be a string, not list"),
         *(({"recipient_delimiter": text},
            f"mail_recipient_delimiter '{text}' must have a '+' and no '-' where mail_lists has lists: Mailman writes LIST-bounces+MEMBER, "
            "and LIST-anything must not be taken for LIST") for text in ("-", "+-", ".")),
@@ -124,10 +140,39 @@ def test_a_role_that_knows_no_users_takes_any_owner():
 def test_defaults():
     assert model()["lists"] == {"news@example.org": {
         "owners": ["me@example.org"], "style": "discussion", "posts": "members", "description": "", "commands": ["leave"],
+        "archive": None,
     }}  # fmt: skip
     announce = {"news@example.org": {"owners": ["me@example.org"], "style": "announce"}}
     assert model(lists=announce)["lists"]["news@example.org"]["posts"] == "owners"
     assert model(lists={})["lists"] == {}
+
+
+def test_with_a_web_interface_members_read_the_archive_unless_the_list_says_otherwise():
+    made = model(lists_web="Lists.example.org.", lists={**NEWS, "talk@example.org": {"owners": "me@example.org", "archive": "public"}})
+    assert [options["archive"] for options in made["lists"].values()] == ["private", "public"]
+    assert (made["lists_web"], made["certificates"]["names"]) == ("lists.example.org", ["lists.example.org"])
+    assert model(lists_web="mail.example.org")["certificates"]["names"] == []
+
+
+def test_a_web_interface_is_on_the_host_that_has_the_lists():
+    web = {"addresses": ["198.51.100.1"], "lists_web": "two.example.org"}
+    rule = "mail_lists_web 'two.example.org' is the name of another host: a name leads to one server"
+    with pytest.raises(MailError) as error:
+        normalise(given(**web), "Debian", [peer()])
+    assert rule in error.value.rules
+    web["lists"] = {"news@example.org": {"owners": "me@example.org", "archive": "public"}}
+    made = normalise(given(**{**web, "lists_web": "lists.example.org"}), "Debian", [peer()], backup=True)
+    assert (made["lists_web"], made["certificates"]["names"], dns.web_records(made)) == ("", [], [])
+
+
+def test_the_name_of_the_web_interface_leads_to_the_server():
+    made = model(lists_web="lists.example.org", addresses=["198.51.100.1", "2001:db8::1"])
+    expected = [("A", ["198.51.100.1"]), ("AAAA", ["2001:db8::1"])]
+    assert [(record["type"], record["values"]) for record in dns.web_records(made)] == expected
+    planned = [record for record in dns.records(made) if record["name"] == "lists.example.org"]
+    assert planned == dns.web_records(made)
+    assert dns.web_records(model(lists_web="mail.example.org", addresses=["198.51.100.1"])) == []
+    assert dns.web_records(model()) == []
 
 
 def test_an_alias_may_lead_to_a_list_and_nobody_owns_what_leads_there():

@@ -183,7 +183,7 @@ def test_a_value_of_100_kilobytes_is_not_repeated():
 SHARED = {
     "fqdn", "addresses", "domains", "users", "aliases", "postmaster", "filter", "slow_destinations", "refusals", "host_senders", "queue",
     "outbound", "routes", "mailboxes", "sizing", "limits", "options", "dns", "publish", "mx_preference",
-    "recipient_delimiter", "lists", "relays",
+    "recipient_delimiter", "lists", "lists_web", "relays",
 }  # fmt: skip
 PLANNED = {
     "dns_keys", "opensmtpd_dynamic_names", "opensmtpd_dynamic_names_more", "opensmtpd_static_names", "opensmtpd_srs_key",
