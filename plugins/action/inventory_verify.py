@@ -16,7 +16,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.postmaster.mail.plugins.module_utils._errors import MailError
 from ansible_collections.postmaster.mail.plugins.module_utils._host import system
-from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, mta, routes, sinks, types
+from ansible_collections.postmaster.mail.plugins.module_utils._model import hosts, light, mta, routes, sinks, types
 from ansible_collections.postmaster.mail.plugins.module_utils._model.model import with_addresses
 from ansible_collections.postmaster.mail.plugins.plugin_utils import _hosts
 from ansible_collections.postmaster.mail.plugins.plugin_utils._model import checked_model, packed, unpacked
@@ -164,8 +164,12 @@ class ActionModule(ActionBase):
             for rule in self._broken(lambda: self._models.update({role.name: self._model(role, templar)})):
                 yield types.renamed(rule, instead)
         if role.name == self._mta and role.name in self._models:
-            for rule in routes.refusals(unpacked(self._models[role.name]["text"]), role.name, self._os_family):
-                yield types.renamed(rule, instead)
+            model = unpacked(self._models[role.name]["text"])
+            for refusals in (routes.refusals, light.refusals):
+                for rule in refusals(model, role.name, self._os_family):
+                    yield types.renamed(rule, instead)
+        if not self._models.get(role.name, {}).get("filter", {}).get("enabled", True):
+            yield from light.unused(role.name, role.own)
         if not role.own:
             return
         for name in role.internal.get(f"__{role.name}_checked", ()):

@@ -57,6 +57,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._services import (
     postfix,
     protection,
     rspamd,
+    signer,
     sizing,
     tls,
     unbound,
@@ -100,6 +101,8 @@ PARTS = {
     ("rspamd", "signing"): lambda given: rspamd.signing(given["signing"], "rspamd_signing"),
     ("rspamd", "tables"): rspamd.tables,
     ("rspamd", "values"): rspamd.values,
+    ("signer", "keys"): signer.keys,
+    ("signer", "tables"): signer.tables,
     ("sizing", "values"): sizing.values,
     ("tls", "ciphers"): lambda given: tls.ciphers(given["clients"]),
 }

@@ -9,6 +9,8 @@ DOCUMENTATION = r"""
 module: host_info
 short_description: "[INTERNAL] Read the packages, accounts, services, firewall and size of a host"
 version_added: 0.1.0
+requirements:
+  - cryptography >= 38 on the controller, as it loads what M(postmaster.mail.inventory_verify) needs
 description:
   - Returns in one call what the roles of this collection need to know of a host, so that an unchanged host is asked for it once and not
     by each of them.

@@ -115,6 +115,36 @@ _UNSUPPORTED: dict[str, dict[str, str]] = {
 }
 
 
+#: Promises of the filter, by what a host without it (mail_filter: false) does not do. README says the same.
+_OF_FILTER = {
+    "nothing looks for spam, viruses or programs in mail": (
+        "gtube", "junk-folder", "large-archives", "blocked-attachments", "viruses", "why", "sender-lists", "users-sender-lists",
+        "sender-lists-by-command",
+    ),
+    "there is no filter or store that could fail, or learn": (
+        "store-cannot-write", "junk-learning", "junk-moved-at-once", "learns-by-itself", "learnt-stays", "filter-down", "filter-hangs",
+        "own-mail-restart", "own-mail-waits",
+    ),
+    "SPF, DKIM and DMARC of what comes from others are not looked at": (
+        "in-from-bigmail", "forged-from", "neighbour", "from-read-alike",
+    ),
+    "of a sender the envelope is checked, and not From; of programs, what sendmail is told": (
+        "header-sender", "read-receipt", "host-senders", "sieve-forgery",
+    ),
+    "no stranger is known to be who he says, so no script answers one": ("sieve-answers", "vacation"),
+    "lines that are too long for SMTP are broken after the signature": ("long-lines",),
+    "nothing counts to how many recipients an account sends": ("sending-limit",),
+}
+
+
+def without_filter(mta: str) -> dict[str, str]:
+    """Return the promises that a host without the filter does not make, with the reason."""
+    found = {name: why for why, names in _OF_FILTER.items() for name in names}
+    if mta == "opensmtpd":
+        found["trace"] = "smtpd logs no Message-ID, by which a message would be found"
+    return {name: f"mail_filter: false: {why}" for name, why in found.items()}
+
+
 def system(suite: str, guest: str = "") -> str:
     """Return what a host runs, from its ``testnet_suite`` and ``testnet_guest``: ``openbsd``, simulated or true, or Debian's suite.
 
@@ -187,8 +217,8 @@ def _a_day_later(mta: str, stop: str, start: str) -> str:
     return {"postfix": _POSTFIX_LATER, "opensmtpd": f"{stop} && {_OPENSMTPD_LATER} && {start} && {_OPENSMTPD_UP}"}[mta]
 
 
-def commands(mta: str, runs: str) -> dict[str, str]:
-    """Return what the promises need a shell for on a host. ``a_day_later`` has ``{id}`` of what waits."""
+def commands(mta: str, runs: str, filtered: bool = True) -> dict[str, str]:
+    """Return what the promises need a shell for on a host, with the filter or without. ``a_day_later`` has ``{id}`` of what waits."""
     if runs == "openbsd":
         ask, ask_passing = (f"redis-cli -s /var/run/redis/{name}.sock --raw" for name in ("redis", "rspamd-passing"))
         service = {"postfix": "postfix", "opensmtpd": "smtpd"}[mta]
@@ -225,6 +255,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
             f"find {_STATE} -xdev -type f -exec ls -ln {{}} + | sort | cksum; pkg_info | cksum",
         }
     store, backend = {"bookworm": ("redis", "redis-server@rspamd")}.get(runs, ("valkey", "valkey-server@rspamd"))
+    filters = f"{backend} {backend}-passing rspamd" if filtered else {"postfix": "opendkim", "opensmtpd": ""}[mta]
     ask, ask_passing = (f"{store}-cli -s /run/{store}-{name}/{store}-server.sock --raw" for name in ("rspamd", "rspamd-passing"))
     return {
         "store": ask,
@@ -234,7 +265,7 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "greylist_later": f"{ask_passing} {_LATER}",
         "a_day_later": _a_day_later(mta, f"systemctl stop {mta}", f"systemctl start {mta}"),
         "mta_user": mta,
-        "filter_directory": "/run/rspamd-mta",
+        "filter_directory": "/run/rspamd-mta" if filtered else {"postfix": "/run/opendkim-mta", "opensmtpd": ""}[mta],
         "srs_key": {"postfix": "cat /etc/postfix.srs.secret", "opensmtpd": _SMTPD_SRS_KEY + "/etc/smtpd.srs.conf"}[mta],
         "python": "python3",
         "days_later": _DAYS_LATER,
@@ -248,11 +279,12 @@ def commands(mta: str, runs: str) -> dict[str, str]:
         "stop_delivery": "systemctl stop dovecot",
         "stop_resolver": "systemctl stop unbound",
         "start_resolver": "systemctl start unbound",
-        "restart_all": f"systemctl restart unbound {backend} {backend}-passing rspamd {mta} && systemctl start dovecot",
+        "restart_all": f"systemctl restart unbound {filters} {mta} && systemctl start dovecot",
         "log_as": "logger -p mail.info -t {name} {text}",
         "renew": "REQUESTS_CA_BUNDLE=/etc/postmaster-mail/acme-ca.pem certbot renew --force-renewal --quiet --no-random-sleep-on-renew",
-        "unban": "fail2ban-client unban --all",
-        "unban_one": "fail2ban-client set postmaster-mail unbanip {address}",
+        "unban": "fail2ban-client unban --all" if filtered else "; ".join(f"nft flush set inet postmaster_mail banned{n}" for n in (4, 6)),
+        "unban_one": "fail2ban-client set postmaster-mail unbanip {address}" if filtered else
+        " || ".join(f"nft delete element inet postmaster_mail banned{n} '{{{{ {{address}} }}}}'" for n in (4, 6)),
         "udp": "ss -Hlun 'sport != :68'",
         "state": f"find {_STATE} -xdev -type f -printf '%p %s %T@ %m\\n' | sort | sha256sum; dpkg -l | sha256sum",
     }

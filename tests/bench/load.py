@@ -68,6 +68,8 @@ ANY.verify_mode = ssl.CERT_NONE
 class Host:
     """The host under test, built when it is not there."""
 
+    inventory = INVENTORY
+
     def __init__(self, suite: str, mta: str) -> None:
         self.name, self.mta = NAMES[suite], mta
         self.domain = self.name.partition(".")[2]
@@ -87,7 +89,7 @@ class Host:
 
     def ansible(self, program: str, *words: str | Path) -> str:
         """Run a program of Ansible with this host's inventory; return what it printed."""
-        inventories = ("-i", ROOT / "tests/testnet/inventory.yml", "-i", INVENTORY)
+        inventories = ("-i", ROOT / "tests/testnet/inventory.yml", "-i", self.inventory)
         done = subprocess.run([ROOT / "tests/testnet/inside", program, *inventories, "-e", f"mail_mta={self.mta}", *words],
                               capture_output=True, text=True)
         if done.returncode:

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 _UFW_RULE = re.compile(r"(?P<to>\S.*?) {2,}(?P<action>(?:ALLOW|DENY|REJECT|LIMIT)(?: (?:IN|OUT|FWD))?) {2,}(?P<source>\S.*?)\s*")
 #: Verdicts of a rule of nftables that may keep a packet out, by themselves or in another chain.
 _VERDICTS = {"drop", "reject", "jump", "goto"}
-#: The table of fail2ban, which only keeps out whom it bans.
-_FAIL2BAN = "f2b-table"
+#: The tables of fail2ban and of our guard of log-ins, which only keep out whom they ban.
+_BANS = ("f2b-table", "postmaster_mail")
 
 NFTABLES_NOTE = "by hand: a ruleset of nftables looks at what comes in: see that it lets the ports below pass"
 
@@ -87,14 +87,14 @@ def firewalld_plan(listed: str, ports: Iterable[int]) -> Plan:
 
 
 def nftables_filters_input(ruleset: str) -> bool:
-    """Whether a ruleset may keep out what comes in, by the answer to ``nft -j list ruleset``. That of fail2ban does not count.
+    """Whether a ruleset may keep out what comes in, by the answer to ``nft -j list ruleset``. That of who bans does not count.
 
     :raises ValueError: it is not JSON as libnftables-json(5) has it
     """
     entries = json.loads(ruleset)["nftables"]
     inputs = {}
     for chain in (entry["chain"] for entry in entries if "chain" in entry):
-        if chain.get("hook") == "input" and chain["table"] != _FAIL2BAN:
+        if chain.get("hook") == "input" and chain["table"] not in _BANS:
             inputs[chain["family"], chain["table"], chain["name"]] = chain.get("policy")
     if "drop" in inputs.values():
         return True

@@ -31,12 +31,19 @@ REFUSALS = {"postfix": r"/\^\S+\$/ 5[0-9]{2} 5\.[0-9]+\.[0-9]+ [ -~]+", "opensmt
 
 
 def read_filter(problems: Problems, given: Any, os_family: str = "") -> dict[str, Any]:
+    """Return ``mail_filter`` with every key present, and ``enabled``, whether there is a filter at all.
+
+    :param given: its options, or false for a host without one (see :mod:`_light`)
+    """
+    if given is False:
+        return {**read_filter(problems, {}), "enabled": False, "greylist": None, "dnsbls": False, "blocked_extensions": []}
     options = problems.mapping(given, "mail_filter", (
         "reject", "junk", "greylist", "dnsbls", "trusted", "dmarc", "arc_sealers", "blocked_extensions", "allow", "block", "antivirus",
         "forwarded_junk", "arc_seal",
     ))  # fmt: skip
     greylist = options.get("greylist", 4)
     result: dict[str, Any] = {
+        "enabled": True,
         "reject": float(problems.number(options.get("reject", 15), "mail_filter.reject", 1, 1000)),
         "junk": float(problems.number(options.get("junk", 6), "mail_filter.junk", 1, 1000)),
         "greylist": None if greylist in (None, False) else float(problems.number(greylist, "mail_filter.greylist", 0, 1000)),

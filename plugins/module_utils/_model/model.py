@@ -20,6 +20,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model import (
     dns,
     domains,
     hosts,
+    light,
     limits,
     lists,
     mailboxes,
@@ -135,6 +136,8 @@ def normalise(
     lists.check_peers(problems, model)
     model["mailboxes"] = mailboxes.read_mailboxes(problems, given.get("mailboxes"), os_family)
     model["sizing"] = sizing.read_sizing(problems, given.get("sizing"))
+    if not model["filter"]["enabled"]:
+        light.check(problems, given, model)
     problems.raise_broken()
     return model
 

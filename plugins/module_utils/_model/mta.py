@@ -20,7 +20,9 @@ _EVERYWHERE: dict[str, dict[str, Any]] = {
 #: Of a server: ``package``, its name as an installed one, empty where it is part of the system; ``packages``, what the package manager
 #: is asked for; ``service``; ``account``, whose group has the same name, as its package makes it (``id`` only where the package refuses
 #: another); ``helpers``, services of packages that only this MTA uses; ``files``, what its role puts on a host beside the files of
-#: config_tree; ``disable``, the command that gives sendmail(8) back to the system, and the file whose existence says that it is needed.
+#: config_tree; ``signer``, what signs its mail on a host without the filter, empty where there is nothing: ``package``, ``packages``,
+#: ``group``, which its package makes and which reads the keys, and ``service``, empty where the MTA starts it; ``disable``, the command
+#: that gives sendmail(8) back to the system, and the file whose existence says that it is needed.
 _SYSTEMS: dict[str, dict[str, Any]] = {
     "Debian": {
         "usual": "postfix",
@@ -32,6 +34,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                 "account": {"name": "postfix", "home": "/var/spool/postfix"},
                 "helpers": ["postsrsd"],
                 "files": ["/etc/postfix.srs.secret"],
+                "signer": {"package": "opendkim", "packages": ["opendkim"], "group": "opendkim", "service": "opendkim"},
                 "disable": {},
             },
             "opensmtpd": {
@@ -41,6 +44,12 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                 "account": {"name": "opensmtpd", "home": "/var/lib/opensmtpd/empty"},
                 "helpers": [],
                 "files": ["/etc/smtpd.srs.conf", "/usr/libexec/opensmtpd/table-smarthosts"],
+                "signer": {
+                    "package": "opensmtpd-filter-dkimsign",
+                    "packages": ["opensmtpd-filter-dkimsign"],
+                    "group": "_dkimsign",
+                    "service": "",
+                },
                 "disable": {},
             },
         },
@@ -58,6 +67,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                 "account": {"name": "_postfix", "id": 507, "home": "/var/empty", "comment": "Postfix Daemon", "login_class": "daemon"},
                 "helpers": [],
                 "files": ["/etc/mail/postfix.srs.secret"],
+                "signer": {},
                 "disable": {"argv": ["/usr/local/sbin/postfix-disable"], "removes": "/etc/mailer.conf.pre-postfix"},
             },
             "opensmtpd": {
@@ -67,6 +77,12 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                 "account": {"name": "_smtpd", "home": "/var/empty"},
                 "helpers": [],
                 "files": ["/etc/mail/smtpd.srs.conf", "/etc/login.conf.d/smtpd", "/usr/local/libexec/smtpd/table-smarthosts"],
+                "signer": {
+                    "package": "opensmtpd-filter-dkimsign",
+                    "packages": ["opensmtpd-filter-dkimsign"],
+                    "group": "_dkimsign",
+                    "service": "",
+                },
                 "disable": {},
             },
         },

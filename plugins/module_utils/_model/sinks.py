@@ -379,7 +379,7 @@ VARIABLES: Mapping[str, Callable[[Any, str], Any]] = {
     "dovecot_learn_socket": path,
     "dovecot_submission": _host_port,
     "identity_nameservers": _each(lambda value, option: str(_names.ip_address(value, option))),
-    "operations_filter_socket": path,
+    "operations_filter_socket": _optional(path),
     "operations_log_days": _whole(0, 36500),
     "mailman_tls_key": path,
     "mailman_tls_chain": path,

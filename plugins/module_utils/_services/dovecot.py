@@ -162,7 +162,7 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     commanded = {f"{given['locks'].removeprefix('/etc/')}/{name}": locks.NOBODY for name in locks.FILES} if given.get("locks") else {}
     return {
         **commanded,
-        "dovecot/locks/login": locks.files(model["users"], given.get("managed", ""))["login"],
+        **{f"dovecot/locks/{name}": text for name, text in locks.files(model["users"], given.get("managed", "")).items()},
         "dovecot/users": passwd_file(model["users"], version),
         "dovecot/aliases": alias_file(
             model["users"], recipients(delivery(model), model["fqdn"]), version, model["recipient_delimiter"]

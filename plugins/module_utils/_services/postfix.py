@@ -25,7 +25,7 @@ from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery im
     taken,
     writers,
 )
-from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, relays
+from ansible_collections.postmaster.mail.plugins.module_utils._services import limits, locks, relays
 
 #: How many characters of a hash make an address of ours; case does not count, so each is worth a little more than five bits. With that of
 #: an earlier release, which are read until none of them is young enough, one in two million guesses is right.
@@ -406,6 +406,10 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
             "# What others claim to have found, and what Dovecot's send-for-script tells a filter.",
             "/^(Authentication-Results|X-Spam|X-R?Spamd?-[^:]*|X-Postmaster-Mail-Script)[[:space:]]*:/ IGNORE",
         ]
+    if not model["filter"]["enabled"]:
+        local = [f"/^To: .*@{_quoted(domain)}>?$/ DUNNO" for domain in sorted({*delivered["domains"], model["fqdn"]})]
+        lines["reports"] = ["# Of reports about mail, those to others than users of this server.", *local,
+                            "/^To: / DISCARD its sender is not proven"]
     if given.get("hide_submitter"):
         name = _quoted(model["fqdn"])
         lines["submission_headers"] = [
@@ -441,7 +445,10 @@ def tables(given: Mapping[str, Any]) -> dict[str, str]:
     head = f"# {given.get('managed') or 'Ansible managed'}"
     texts = {name: "".join(f"{line}\n" for line in (head, *entries)) for name, entries in sorted(lines.items())}
     texts["refused"] = model["refusals"].get("postfix") or ""
+    # With the filter, that asks.
+    locked = {} if model["filter"]["enabled"] else locks.files(model["users"], given.get("managed", ""))
     return {
+        **{f"postfix/locks/{name}": text for name, text in locked.items() if name == "sending"},
         **{f"postfix/tables/{name}": text for name, text in texts.items()},
         **{f"postfix/routes/{name}": text for name, text in _route_files(routes, head).items()},
     }

@@ -21,9 +21,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
-import email.utils
 import hmac
-import http.client
 import io
 import ipaddress
 import json
@@ -47,6 +45,7 @@ NOT_A_BOUNCE = "550 5.1.1 Only bounces are taken for this address, and they have
 CLOSED = "550 5.7.1 Only {} may write to this address, logged in to this server"
 NOT_RELAYED = "550 5.7.1 This host may send to other servers as addresses of its domains alone (mail_relays)"
 NOT_WARNED = "550 5.7.1 Whoever is not of this server is not warned that mail waits"
+NOT_PROVEN = "550 5.7.1 Nobody outside is told what became of mail that may not be his"
 GUESSING = "454 4.7.0 Too many wrong passwords - try again later"
 GUESSED = "451 4.7.1 Too many addresses of forwarded mail were wrong - try again later"
 JUNK = b"X-Spam: Yes"
@@ -198,6 +197,8 @@ class Session:
         self.heading = False
         if not (self.own or self.user or self.relay or ipaddress.ip_address(self.address).is_loopback):
             return
+        import email.utils  # as http.client, below
+
         lacking = {
             b"date": f"Date: {email.utils.formatdate(localtime=True)}",
             b"message-id": f"Message-ID: <{secrets.token_hex(16)}@{self.local}>",
@@ -206,6 +207,10 @@ class Session:
         for name, field in lacking.items():
             if name not in self.fields and field:
                 self.write(field.encode("utf-8", "surrogateescape") + b"\n")
+
+    def stranger(self) -> bool:
+        """Whether its client is neither a user who has logged in nor a program of this host."""
+        return not (self.own or self.user or ipaddress.ip_address(self.address.partition("%")[0]).is_loopback)
 
     def warns(self) -> bool:
         """Whether this is smtpd's own report that a message waits. It would be made for everybody, of every mailbox that is full."""
@@ -448,25 +453,22 @@ def rewritten(content, result: dict):
 # --- Talking to others ---
 
 
-class UnixConnection(http.client.HTTPConnection):
-    """HTTP through a Unix socket."""
-
-    def __init__(self, path: str, timeout: float) -> None:
-        super().__init__("localhost", timeout=timeout)
-        self.path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(self.path)
-
-
-def http_connection(where: str, timeout: float) -> http.client.HTTPConnection:
+def http_connection(where: str, timeout: float):
     """Return a connection, not made yet, to the path of a Unix socket or to ``host:port``."""
-    if where.startswith("/"):
-        return UnixConnection(where, timeout)
-    host, _colon, port = where.rpartition(":")
-    return http.client.HTTPConnection(host, int(port), timeout=timeout)
+    import http.client  # here, since a host without Rspamd has little memory
+
+    if not where.startswith("/"):
+        host, _colon, port = where.rpartition(":")
+        return http.client.HTTPConnection(host, int(port), timeout=timeout)
+    connection = http.client.HTTPConnection("localhost", timeout=timeout)
+
+    def connect() -> None:
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(timeout)
+        connection.sock.connect(where)
+
+    connection.connect = connect
+    return connection
 
 
 def ask_rspamd(where: str, session: Session, timeout: float) -> dict:
@@ -489,6 +491,8 @@ def ask_rspamd(where: str, session: Session, timeout: float) -> dict:
                ("Queue-Id", session.id), ("From", session.sender), ("User", session.user), ("Flags", "body_block")]
     headers = [(name, value) for name, value in headers if value] + [("Rcpt", recipient) for recipient in session.recipients]
     connection = http_connection(where, timeout)
+    from http.client import HTTPException  # as there
+
     try:
         connection.putrequest("POST", "/checkv2", skip_accept_encoding=True)
         for name, value in headers:
@@ -511,7 +515,7 @@ def ask_rspamd(where: str, session: Session, timeout: float) -> dict:
         if text := body[offset:]:
             session.replace((JUNK + b"\n" if junk else b"") + text + (b"" if text.endswith(b"\n") else b"\n"))
         return result
-    except (OSError, http.client.HTTPException, ValueError) as exc:
+    except (OSError, HTTPException, ValueError) as exc:
         raise Deferred(f"Rspamd: {exc}") from exc
     finally:
         connection.close()
@@ -907,7 +911,13 @@ class Filter:
             if self.options.domains and message.warns() and not any(self.ours(recipient) for recipient in message.recipients):
                 answer = "reject|" + NOT_WARNED
                 return
+            if self.options.unproven and message.own and not message.sender and not any(self.ours(one) for one in message.recipients):
+                answer = "reject|" + NOT_PROVEN
+                return
             result = self.judged(message) if self.options.rspamd else {"action": "no action"}
+            if self.options.unproven and message.stranger():
+                # Pigeonhole's vacation reads it, and Dovecot's send-for-script.
+                result = {**result, "milter": {"add_headers": {"X-Auto-Response-Suppress": "All, Unproven"}}}
             said = verdict(result)
             # What is refused is not delivered: its lines need not be given back.
             if said == "proceed":
@@ -1281,6 +1291,7 @@ def arguments() -> argparse.ArgumentParser:
                                                      "empty: none")  # fmt: skip
     parser.add_argument("--delimiter", default="+", help="the character that begins a detail of an address")
     parser.add_argument("--no-mail", default="", help="file with the addresses that take no mail, and the answer of each; empty: none")
+    parser.add_argument("--unproven", action="store_true", help="nobody asks whether a stranger is who he says: none is answered")
     parser.add_argument("--srs", action="store_true", help="forwarded mail has senders of ours, that bounces come back to")
     parser.add_argument("--senderscore", type=int, default=0, help="the Senderscore that a client needs; 0 asks for none")
     for name, what in {"rdns": "without a name in reverse DNS", "fcrdns": "whose name does not lead back to their address"}.items():

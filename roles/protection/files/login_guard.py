@@ -2,7 +2,7 @@
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
-"""Counts wrong passwords and reports who guesses, for fail2ban, which reads its log, or to pf.
+"""Counts wrong passwords and reports who guesses, for fail2ban, which reads its log, to nftables or to pf.
 
 Counted are different pairs of a name and a password that fail from one address, or one network of IPv6. A telephone that tries an old
 password for ever is one pair, and a password that was right once is none; who guesses gives many names, or many passwords. Each account
@@ -355,6 +355,14 @@ def ban_with_pf(reader: Iterable[str], table: str) -> None:
             subprocess.run(["/sbin/pfctl", *command], check=False, stdin=subprocess.DEVNULL)
 
 
+def ban_with_nft(table: str, network: str, seconds: int) -> None:
+    """Put a network into a set of nftables, which takes it out again, with the rights that this process has."""
+    found = ipaddress.ip_network(network)
+    element = f"{{ {found} timeout {seconds}s }}"
+    command = ["/usr/sbin/nft", "add", "element", "inet", table, f"banned{found.version}", element]
+    subprocess.run(command, check=False, stdin=subprocess.DEVNULL)
+
+
 def drop_privileges(user: str) -> None:
     account = pwd.getpwnam(user)
     os.setgroups([])
@@ -389,6 +397,8 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--rate", type=int, required=True, help="how often in a minute one wrong password of one account is verified")
     parser.add_argument("--trusted", action="append", default=[], help="a network that is not counted; may be repeated")
     parser.add_argument("--pf", default="", help="anchor:table of pf that takes who guesses; empty: it is logged only")
+    parser.add_argument("--nft", default="", help="table of nftables whose sets banned4 and banned6 take who guesses; empty: none")
+    parser.add_argument("--ban-seconds", type=int, default=3600, help="how long they keep a network")
     parser.add_argument("--user", default="", help="account to run as, all but what talks to pf; empty: as it was started")
     parser.add_argument("--syslog", action="store_true", help="log to syslog, facility mail, and not to standard error")
     parser.add_argument("--check", action="store_true", help="say nothing and end: this program can run here")
@@ -429,6 +439,8 @@ def main() -> int:
     def ban(network: str) -> None:
         if options.pf:
             os.write(write_end, f"{network}\n".encode())
+        if options.nft:
+            ban_with_nft(options.nft, network, options.ban_seconds)
 
     server.guard = guard = Guard(guesses, secret, log, ban)
     if source:

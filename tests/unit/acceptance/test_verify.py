@@ -73,11 +73,27 @@ def test_a_sick_test_network_fails_no_check(verify, capsys, answers, health, sta
         return "250"
 
     registry.check("out")(check)
-    result = verify.checked(registry, "out", None, {}, lambda since: (next(states), "test network: mx.bigmail.test does not answer"))
+    result = verify.checked(registry, "out", None, {}, lambda since: (next(states), "test network: mx.bigmail.test does not answer"), {})
     assert (result.status, len(times), list(states)) == (status, asked, [])
     assert ("mx.bigmail.test" in result.evidence) == (status == "unknown")
     assert ("mx.bigmail.test" in capsys.readouterr().out) == any(health)
     report.page("The promises", [result])
+
+
+def test_a_promise_of_the_filter_is_not_tried_on_a_host_without_one(verify):
+    registry = runner.CheckRegistry()
+
+    def check(server):
+        """Something."""
+        raise runner.CheckFailed("tried")
+
+    registry.check("gtube")(check)
+    skipped = verify.cells.without_filter("opensmtpd")
+    result = verify.checked(registry, "gtube", None, {}, lambda since: (0, ""), skipped)
+    assert (result.status, result.description) == ("skipped", "Something.")
+    assert result.evidence == "mail_filter: false: nothing looks for spam, viruses or programs in mail"
+    names = {check.name for registry in (verify.checks.registry, verify.testnet_promises.registry) for check in registry.checks}
+    assert skipped.keys() <= names
 
 
 def test_what_the_test_network_says(verify, monkeypatch):

@@ -364,7 +364,8 @@ class Variables:
         given = {name: self[variable] for name, variable in self.raw[f"__{self.role}_inputs"].items()}
         model = packed(checked_model(given))
         shared = {name.removeprefix("mail_"): value for name, value in self.inventory.items() if name.startswith("mail_")}
-        return {self.role: model, "shared": {"mta": shared.get("mta", "postfix")}}
+        off = shared.get("filter") is False
+        return {self.role: model, "shared": {"mta": shared.get("mta", "postfix"), "filter": {"enabled": not off}}}
 
     def _evaluated(self, value):
         if isinstance(value, dict):

@@ -408,3 +408,14 @@ def test_without_a_secret_the_guard_does_not_start(tmp_path):
     (tmp_path / "secret.conf").write_text("auth_policy_server_api_header =\n")
     with pytest.raises(SystemExit, match="no secret in"):
         GUARD.read_secret(str(tmp_path / "secret.conf"))
+
+
+def test_nftables_is_told_networks_by_their_family_and_for_how_long(monkeypatch):
+    told = []
+    monkeypatch.setattr(GUARD.subprocess, "run", lambda command, **_more: told.append(command))
+    for network in ("198.51.100.5/32", "2001:db8:9::/64"):
+        GUARD.ban_with_nft("postmaster_mail", network, 600)
+    start = ["/usr/sbin/nft", "add", "element", "inet", "postmaster_mail"]
+    assert told == [[*start, "banned4", "{ 198.51.100.5/32 timeout 600s }"], [*start, "banned6", "{ 2001:db8:9::/64 timeout 600s }"]]
+    with pytest.raises(ValueError):
+        GUARD.ban_with_nft("postmaster_mail", "x }; flush ruleset", 600)

@@ -1597,3 +1597,37 @@ def test_a_large_message_waits_where_there_is_room(monkeypatch, tmp_path, given)
     monkeypatch.setattr(FILTER.Filter, "run", run)
     assert FILTER.main() == 0
     assert [path.startswith(f"{room if given else system}/") for path in where] == [True]
+
+
+MARK = "X-Auto-Response-Suppress: All, Unproven"
+
+
+@pytest.mark.parametrize(("source", "user", "marked"), [
+    ("198.51.100.9:33174", "", True),
+    ("[2001:db8::9]:33174", "", True),
+    ("198.51.100.9:33174", "me@example.org", False),
+    ("127.0.0.1:33174", "", False),
+    ("unix:/var/run/smtpd.sock", "", False),
+])  # fmt: skip
+def test_without_rspamd_a_stranger_is_marked_as_unproven(start, source, user, marked):
+    smtpd = start("--unproven")
+    smtpd.connect(source)
+    if user:
+        smtpd.report("link-auth", "pass", user)
+    lines, answer = smtpd.message()
+    assert answer == "proceed"
+    assert (lines[0] == MARK) is marked and MARK not in lines[1:]
+
+
+@pytest.mark.parametrize(("options", "recipient", "sender", "answer"), [
+    (["--unproven"], "victim@example.net", "", "reject|" + FILTER.NOT_PROVEN),
+    (["--unproven"], "me@example.org", "", "proceed"),
+    (["--unproven"], "victim@example.net", "root@example.org", "proceed"),
+    ([], "victim@example.net", "", "proceed"),
+])  # fmt: skip
+def test_without_rspamd_a_report_goes_to_our_own_users_alone(start, tmp_path, options, recipient, sender, answer):
+    (tmp_path / "domains").write_text("example.org\n")
+    smtpd = start(*options, "--domains", str(tmp_path / "domains"))
+    smtpd.connect("unix:/var/run/smtpd.sock")
+    _lines, said = smtpd.message(recipients=[recipient], sender=sender)
+    assert said == answer

@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from operations import Host, clock
 from postmaster_mail import bans, cli, logs
@@ -103,3 +105,25 @@ def test_what_the_guard_says_counts_of_the_guard_alone():
     found = list(logs.of_journal(['{"__REALTIME_TIMESTAMP":"1","MESSAGE":"guesses from 192.0.2.1/32: 6","SYSLOG_IDENTIFIER":"' + GUARD
                                   + '","_SYSTEMD_UNIT":"cron.service","_UID":"0"}']))  # fmt: skip
     assert found == []
+
+
+def test_the_sets_of_the_guard_itself_say_for_how_long(host, monkeypatch):
+    def element(value, left):
+        return {"elem": {"val": value, "timeout": 3600, "expires": left}}
+
+    sets = [{"set": {"name": "banned4", "elem": [element("198.51.100.5", 3000)]}}, {"set": {"name": "banned6"}},
+            {"set": {"name": "banned6", "elem": [element({"prefix": {"addr": "2001:db8:9::", "len": 64}}, 3600)]}}]  # fmt: skip
+    monkeypatch.setattr(bans.time, "time", lambda: BANNED + 600)
+    found = bans.listed("nft", json.dumps({"nftables": [{"metainfo": {}}, *sets]}))
+    assert [(ban.network, ban.since, ban.until) for ban in found] == [
+        ("2001:db8:9::/64", BANNED + 600, BANNED + 4200), ("198.51.100.5/32", BANNED, BANNED + 3600)
+    ]
+
+
+@pytest.mark.parametrize(("kind", "network", "words"), [
+    ("nft", "198.51.100.5/32", ["banned4", "{ 198.51.100.5 }"]),
+    ("nft", "2001:db8:9::/64", ["banned6", "{ 2001:db8:9::/64 }"]),
+    ("pf", "198.51.100.5/32", ["198.51.100.5"]),
+])  # fmt: skip
+def test_who_is_let_in_again(kind, network, words):
+    assert bans.lifting(kind, network) == [*bans.COMMANDS[kind][1], *words]

@@ -115,3 +115,24 @@ def test_a_host_without_sendmail_says_so(host):
     host.answers["sendmail"] = lambda *_: ("", "no", 75)
     with pytest.raises(Failure, match="sendmail ended with 75"):
         run(host, "--mail")
+
+
+def test_without_a_filter_the_lines_of_the_mta_are_counted(host):
+    with_filter = run(host, "--since", "1d").public
+    host.settings = host.settings.__class__(**{**host.settings.__dict__, "controller": ""})
+    found = run(host, "--since", "1d").public
+    known = accounts.usage(trace.events(lines("postfix-3.10.log")), ["me@example.org", "small@example.org"])
+    assert found["sent"] == sum(one.sent for one in known.values()) > 0
+    assert found["received"] > 0
+    assert found.keys() == with_filter.keys() and "begun" not in found
+
+
+@pytest.mark.parametrize("arguments", [["why", "x"], ["learn", "spam", "x"], ["allow", "a@example.org"], ["block"], ["enforce-limits"]])
+def test_without_a_filter_what_is_for_it_says_so(host, arguments, monkeypatch, capsys):
+    settings = host.settings.__class__(**{**host.settings.__dict__, "controller": ""})
+    monkeypatch.setattr(cli.Settings, "read", classmethod(lambda cls: settings))
+    monkeypatch.setattr(cli, "Host", lambda _settings: host)
+    host.settings = settings
+    assert cli.main(arguments) == 1
+    said = capsys.readouterr().err
+    assert said == f"postmaster-mail: {arguments[0]} is for the filter, which this host does not have (mail_filter: false)\n"

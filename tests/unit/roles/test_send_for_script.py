@@ -109,8 +109,12 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, monkeypatch):
     found = Place(tmp_path)
+    locks = [tmp_path / name for name in ("inventory", "command")]
+    for path in locks:
+        path.write_text("# Accounts\nanother@example.org\n")
+    monkeypatch.setattr(PROGRAM, "LOCKS", [str(path) for path in locks])
     yield found
     for server in (found.filter.server, found.mta.server):
         server.shutdown()
@@ -170,6 +174,21 @@ def test_without_a_filter_nothing_is_told(place):
     place.filter.path = place.directory / "nowhere/socket"
     assert place.send(REDIRECT) == 0
     assert b"X-Postmaster" not in place.mta.taken[0][1]
+
+
+@pytest.mark.parametrize("name", ["inventory", "command"])
+def test_without_a_filter_a_locked_account_sends_nothing(place, name):
+    place.filter.path = place.directory / "nowhere/socket"
+    (place.directory / name).write_text("# Accounts\nYou@example.org\n")
+    assert place.send(REDIRECT) == 0
+    assert (place.mta.taken, place.inbox) == ([], REDIRECT)
+
+
+def test_without_a_filter_it_waits_where_nobody_can_tell_who_is_locked(place):
+    place.filter.path = place.directory / "nowhere/socket"
+    (place.directory / "command").unlink()
+    assert place.send(REDIRECT) == 75
+    assert (place.mta.taken, place.inbox) == ([], None)
 
 
 def test_a_filter_that_restarts_is_waited_for(place):

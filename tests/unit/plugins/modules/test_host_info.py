@@ -72,6 +72,7 @@ def test_a_subset_that_setup_does_not_know_is_refused():
     ({"nft": '{"nftables": []}'}, "none"),
     ({"nft": DROP.replace("TABLE", "filter")}, "nftables"),
     ({"nft": DROP.replace("TABLE", "f2b-table")}, "none"),
+    ({"nft": DROP.replace("TABLE", "postmaster_mail")}, "none"),
     ({"nft": "Error"}, "unknown"),
 ])  # fmt: skip
 def test_which_firewall_is_at_work(monkeypatch, answers, found):

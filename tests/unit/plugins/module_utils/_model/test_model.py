@@ -59,7 +59,7 @@ def test_ten_lines_make_a_whole_model():
     assert model["domains"]["example.org"]["dmarc"]["rua"] == ["postmaster@example.org"]
     assert model["aliases"]["abuse@example.org"] == ["me@example.org"]
     assert model["filter"] == {
-        "reject": 15.0, "junk": 6.0, "greylist": 4.0, "dnsbls": True, "trusted": [], "dmarc": "junk", "arc_sealers": [],
+        "enabled": True, "reject": 15.0, "junk": 6.0, "greylist": 4.0, "dnsbls": True, "trusted": [], "dmarc": "junk", "arc_sealers": [],
         "blocked_extensions": sorted(mail_filter.BLOCKED_EXTENSIONS),
         "antivirus": False, "forwarded_junk": "refuse", "arc_seal": False,
         "allow": {"addresses": [], "domains": [], "networks": []}, "block": {"addresses": [], "domains": [], "networks": []},

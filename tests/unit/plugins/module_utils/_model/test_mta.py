@@ -26,7 +26,7 @@ def test_openbsd_has_an_mta_of_its_own(family, name):
 def test_every_family_has_every_mta_with_the_same_facts(family):
     facts = mta.facts(family)
     assert tuple(facts["servers"]) == mta.NAMES
-    keys = {"filter", "spool", "package", "packages", "service", "account", "helpers", "files", "disable"}
+    keys = {"filter", "spool", "package", "packages", "service", "account", "helpers", "files", "signer", "disable"}
     assert [name for name, server in facts["servers"].items() if set(server) != keys] == []
     assert [name for name, server in facts["servers"].items() if server["filter"] not in ("milter", "http")] == []
     assert facts["usual"] in facts["servers"]

@@ -188,7 +188,7 @@ SHARED = {
 PLANNED = {
     "dns_keys", "opensmtpd_dynamic_names", "opensmtpd_dynamic_names_more", "opensmtpd_static_names", "opensmtpd_srs_key",
     "postfix_srs_key", "postfix_trusted_networks", "resolver_root_hints", "resolver_trust_anchors", "resolver_forwarders",
-    "resolver_ordinary_zones", "rspamd_dnsbls", "rspamd_disabled_modules", "rspamd_signing",
+    "resolver_ordinary_zones", "rspamd_dnsbls", "rspamd_disabled_modules", "rspamd_signing", "signer_keys", "signer_signing",
 }  # fmt: skip
 
 

@@ -142,7 +142,7 @@ def test_alias_file_of_a_whole_model() -> None:
         },
     }
     made = dovecot.tables({"model": normalise(given), "syntax": "2.3"})
-    assert list(made) == ["dovecot/locks/login", "dovecot/users", "dovecot/aliases"]
+    assert list(made) == ["dovecot/locks/login", "dovecot/locks/sending", "dovecot/users", "dovecot/aliases"]
     assert made["dovecot/users"] == dovecot.passwd_file(normalise(given)["users"], "2.3")
     found = dict(line.split(":::::::") for line in made["dovecot/aliases"].splitlines())
     assert found["@example.net"] == found["=postmaster@example.org"] == "userdb_user=small@example.org userdb_quota_rule=*:bytes=5"

@@ -438,3 +438,16 @@ def test_spam_that_would_be_forwarded_stays_here():
         postfix.values({"model": model(filter=keep), "srs": False})
     assert str(error.value) == ("mail_filter.forwarded_junk 'keep' needs postfix_srs: spam is taken out where senders of forwarded mail "
                                 "are rewritten; without that, have it be 'refuse'")
+
+
+def test_without_a_filter_reports_go_to_our_own_domains_alone_and_postfix_asks_who_is_locked():
+    users = {"me@example.org": {"password_hash": HASH}, "left@example.org": {"password_hash": HASH, "locked": "sending"}}
+    made = tables(filter=False, aliases={}, users=users)
+    assert made["reports"].splitlines()[1:] == [
+        "# Of reports about mail, those to others than users of this server.",
+        r"/^To: .*@example\.org>?$/ DUNNO",
+        r"/^To: .*@mail\.example\.org>?$/ DUNNO",
+        "/^To: / DISCARD its sender is not proven",
+    ]
+    assert made["postfix/locks/sending"] == "# Ours\nleft@example.org\n"
+    assert not {"reports", "postfix/locks/sending"} & tables().keys()

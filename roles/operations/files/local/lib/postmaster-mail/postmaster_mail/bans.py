@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import ipaddress
+import json
 import re
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ COMMANDS = {
     "fail2ban": (["fail2ban-client", "get", "postmaster-mail", "banip", "--with-time"],
                  ["fail2ban-client", "set", "postmaster-mail", "unbanip"]),
     "pf": (["pfctl", "-a", "mail", "-t", "banned", "-T", "show", "-v"], ["pfctl", "-q", "-a", "mail", "-t", "banned", "-T", "delete"]),
+    "nft": (["nft", "--json", "list", "table", "inet", "postmaster_mail"], ["nft", "delete", "element", "inet", "postmaster_mail"]),
 }  # fmt: skip
 
 _FAIL2BAN = re.compile(r"(?P<network>[0-9a-fA-F.:/]+)\s+(?P<since>[0-9-]{10} [0-9:]{8}) \+ -?[0-9]+ = (?P<until>[0-9-]{10} [0-9:]{8})\s*")
@@ -61,6 +63,8 @@ def listed(kind: str, text: str) -> list[Ban]:
 
     :param kind: a key of :data:`COMMANDS`, and ``text`` what its first command prints
     """
+    if kind == "nft":
+        return sorted(_of_nft(text), key=lambda ban: (-ban.since, ban.network))
     found: list[Ban] = []
     for line in text.splitlines():
         match = _FAIL2BAN.fullmatch(line) if kind == "fail2ban" else None
@@ -73,6 +77,21 @@ def listed(kind: str, text: str) -> list[Ban]:
         elif kind == "pf" and re.fullmatch(r"\s*[0-9a-fA-F.:]+(/[0-9]+)?\s*", line):
             found.append(Ban(str(_network(line.strip())), 0, 0))
     return sorted(found, key=lambda ban: (-ban.since, ban.network))
+
+
+def _of_nft(text: str) -> Iterable[Ban]:
+    """Yield the elements of the sets of a table as nft(8) prints them: each has the seconds that it lasts and that are left."""
+    for one in json.loads(text)["nftables"]:
+        for element in one.get("set", {}).get("elem", ()):
+            value, until = element["elem"]["val"], time.time() + element["elem"]["expires"]
+            network = f"{value['prefix']['addr']}/{value['prefix']['len']}" if isinstance(value, dict) else value
+            yield Ban(str(_network(network)), until - element["elem"]["timeout"], until)
+
+
+def lifting(kind: str, network: str) -> list[str]:
+    """Return the command that lets a network in again."""
+    words = [f"banned{_network(network).version}", f"{{ {named(network)} }}"] if kind == "nft" else [named(network)]
+    return [*COMMANDS[kind][1], *words]
 
 
 def _moment(text: str, form: str) -> float:

@@ -163,7 +163,7 @@ def _unlock(host: Host, options: argparse.Namespace) -> Answer:
         host.settle()
     found = _locked(host, [account])[account]
     lines = [f"{account} {_LOCKED[found['level']]}"]
-    if options.level != "login":
+    if options.level != "login" and host.settings.controller:
         try:
             controller.forget_sent(host.settings.controller, account)
             lines.append("What it has sent so far counts no more for its limit")
@@ -248,7 +248,7 @@ def _ban(host: Host, options: argparse.Namespace) -> Answer:
         raise Failure("ban lift: of which address or network?")
     lifted = bans.meant(found, options.address)
     for ban in lifted:
-        host.run([*bans.COMMANDS[host.settings.bans][1], bans.named(ban.network)])
+        host.run(bans.lifting(host.settings.bans, ban.network))
         host.note(f"ban: {bans.named(ban.network)} is lifted")
     lines = [f"{bans.named(ban.network)} is let in again" + (f"; it was banned for {ban.why}" if ban.why else "") for ban in lifted]
     if not lifted:
@@ -297,6 +297,8 @@ def _summary(host: Host, options: argparse.Namespace) -> Answer:
     since = text.since(options.since, now)
     known, counts = host.accounts(), summary.Counts()
     found = accounts.usage(counts.watch(trace.events(host.lines(since))), known)
+    if not host.settings.controller:
+        counts.without_filter(sum(one.sent for one in found.values()))
     used = host.used_by_all()
     names = accounts.ordered(found, "sent")
     levels = _locked(host, names)
@@ -365,6 +367,9 @@ def _learn(host: Host, options: argparse.Namespace) -> Answer:
         host.note(f"learn: {count(len(done['learnt']), 'message')} as {options.kind}")
     return Answer(done, lines, 1 if done["failed"] else 0)
 
+
+#: Commands that ask the filter, or are for it.
+_OF_FILTER = ("enforce-limits", "allow", "block", "why", "learn")
 
 #: Rspamd takes no larger ones, and what is larger is rarely spam.
 _LARGEST = 64 << 20
@@ -511,7 +516,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         stream.reconfigure(errors="replace")  # type: ignore[attr-defined]
     options = _parsed(argv)
     try:
-        answer = options.function(Host(Settings.read()), options)
+        host = Host(Settings.read())
+        if options.command in _OF_FILTER and not host.settings.controller:
+            raise Failure(f"{options.command} is for the filter, which this host does not have (mail_filter: false)")
+        answer = options.function(host, options)
         # What strangers wrote is in the lines: nothing of it may reach the terminal as it is. JSON escapes it.
         print(json.dumps(answer.public, indent=1) if options.json else "\n".join(map(printable, answer.lines)), flush=True)
         return int(answer.status)

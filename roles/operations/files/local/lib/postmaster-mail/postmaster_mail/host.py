@@ -40,7 +40,8 @@ class Settings:
     """What differs between hosts.
 
     ``fqdn`` is the server's name, ``mta`` postfix or opensmtpd, and ``log`` the file of syslogd with the daemons' lines; empty: they are in
-    the journal. ``users`` is Dovecot's passwd-file, and ``controller`` the socket of Rspamd's controller. ``locks`` is the directory of the
+    the journal. ``users`` is Dovecot's passwd-file, and ``controller`` the socket of Rspamd's controller, empty on a host
+    without it. ``locks`` is the directory of the
     accounts that this command locks, and ``inventory_locks`` that of those which the inventory locks. ``bans`` is what bans who guesses
     passwords, a key of :data:`bans.COMMANDS`. ``mail`` is where mailboxes lie. ``summary`` is
     whether the postmaster gets one each day, and ``log_days`` for how many days logs are kept, 0 for as long as the system does.

@@ -40,12 +40,23 @@ class Counts:
     failed: int = 0
     guesses: int = 0
     refusals: Counter[str] = dataclasses.field(default_factory=Counter)
+    #: Messages of other hosts that the MTA began to take, whoever sent them.
+    begun: int = 0
+    #: Connection to the address of its client, which OpenSMTPD does not say again.
+    clients: dict[str, str] = dataclasses.field(default_factory=dict)
 
     def watch(self, events: Iterable[Event]) -> Iterator[Event]:
         """Yield events as they are, and count them."""
         for event in events:
             self._count(event)
             yield event
+
+    def without_filter(self, sent: int) -> None:
+        """Have the log of the MTA alone counted, on a host whose filter does not say what was taken.
+
+        :param sent: how many messages all accounts have sent
+        """
+        self.sent, self.received = sent, max(0, self.begun - sent)
 
     def _count(self, event: Event) -> None:
         data = event.data
@@ -56,6 +67,12 @@ class Counts:
             self.junk += data["action"] in _JUNK
             self.refused += data["action"] in _REFUSED
             self.later += data["action"] in _LATER
+        elif event.kind == "connected":
+            self.clients[event.session] = data["address"]
+        elif event.kind == "disconnected":
+            self.clients.pop(event.session, None)
+        elif event.kind == "accepted":
+            self.begun += _from_outside(data.get("address") or self.clients.get(event.session, ""))
         elif event.kind == "delivery" and not data["next"]:
             self.left += data["status"] == "sent" and not data["lmtp"] and not data["relay"].startswith("/")
             self.returned += data["status"] in ("bounced", "expired")
@@ -76,7 +93,8 @@ def _from_outside(address: str) -> bool:
 
 def public(counts: Counts) -> dict[str, Any]:
     """Return the counts as JSON has them."""
-    return {**dataclasses.asdict(counts), "refusals": dict(counts.refusals.most_common())}
+    found = {**dataclasses.asdict(counts), "refusals": dict(counts.refusals.most_common())}
+    return {name: value for name, value in found.items() if name not in ("begun", "clients")}
 
 
 def lines(
