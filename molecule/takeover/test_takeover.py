@@ -684,13 +684,13 @@ TAGS = {
     "resolver": {"resolver"},
     "firewall": {"protection"},
     "certificate": {"certificate"},
-    "rspamd": {"rspamd"},
+    # Like that of an MTA, the role of the filter is included: a list shows that it is reached, and not its tasks.
+    "rspamd": set(),
     "dkim": {"dkim"},
     "dns": {"dkim", "dns"},
-    "signing": {"dkim", "dns", "rspamd"},
+    "signing": {"dkim", "dns"},
     "dovecot": {"dovecot"},
     "protection": {"protection"},
-    # The role of an MTA is included: a list shows that it is reached, and not its tasks.
     "postfix": set(),
     "mta": set(),
 }
@@ -709,6 +709,7 @@ def test_a_tag_reaches_its_roles_and_the_check_of_the_inventory(listed, tag):
     assert {found[1] for task in reached if (found := re.match(r"postmaster\.mail\.(\w+) : ", task))} == TAGS[tag] | {"host"}
     assert "Inventory | Check names, types and agreement of all variables" in reached
     assert ("Postfix | Set up the MTA" in reached) == (tag in ("postfix", "mta"))
+    assert ("Rspamd | Set up the filter" in reached) == (tag in ("rspamd", "signing"))
 
 
 def test_a_service_that_was_stopped_or_disabled_runs_again_and_lasts(came_back):

@@ -113,8 +113,9 @@ ansible_facts:
           sample: [127.0.0.1 localhost]
         mta_files:
           description:
-            - Path of each file that the MTAs' roles put on a host beside their configuration, and that exists, to its C(owner), C(group)
-              and C(mode), an octal number, and to its C(sha256) if everybody may read it; an owner without a name is a number.
+            - Path of each file that exists, of those that the MTAs' roles put on a host beside their configuration, and that tell what
+              signs without a filter, to its C(owner), C(group) and C(mode), an octal number, and to its C(sha256) if everybody may read
+              it; an owner without a name is a number.
           returned: always
           type: dict
           sample: {/etc/postfix.srs.secret: {owner: root, group: _srs, mode: "0640"}}

@@ -21,8 +21,9 @@ _EVERYWHERE: dict[str, dict[str, Any]] = {
 #: is asked for; ``service``; ``account``, whose group has the same name, as its package makes it (``id`` only where the package refuses
 #: another); ``helpers``, services of packages that only this MTA uses; ``files``, what its role puts on a host beside the files of
 #: config_tree; ``signer``, what signs its mail on a host without the filter, empty where there is nothing: ``package``, ``packages``,
-#: ``group``, which its package makes and which reads the keys, and ``service``, empty where the MTA starts it; ``disable``, the command
-#: that gives sendmail(8) back to the system, and the file whose existence says that it is needed.
+#: ``group``, which its package makes and which reads the keys, ``service``, empty where the MTA starts it, and ``file``, one that is there
+#: where the role `signer` has configured it, and not somebody else; ``disable``, the command that gives sendmail(8) back to the system, and
+#: the file whose existence says that it is needed.
 _SYSTEMS: dict[str, dict[str, Any]] = {
     "Debian": {
         "usual": "postfix",
@@ -34,7 +35,13 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                 "account": {"name": "postfix", "home": "/var/spool/postfix"},
                 "helpers": ["postsrsd"],
                 "files": ["/etc/postfix.srs.secret"],
-                "signer": {"package": "opendkim", "packages": ["opendkim"], "group": "opendkim", "service": "opendkim"},
+                "signer": {
+                    "package": "opendkim",
+                    "packages": ["opendkim"],
+                    "group": "opendkim",
+                    "service": "opendkim",
+                    "file": "/etc/systemd/system/opendkim.service.d/postmaster-mail.conf",
+                },
                 "disable": {},
             },
             "opensmtpd": {
@@ -49,6 +56,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                     "packages": ["opensmtpd-filter-dkimsign"],
                     "group": "_dkimsign",
                     "service": "",
+                    "file": "/etc/smtpd.signing.conf",
                 },
                 "disable": {},
             },
@@ -82,6 +90,7 @@ _SYSTEMS: dict[str, dict[str, Any]] = {
                     "packages": ["opensmtpd-filter-dkimsign"],
                     "group": "_dkimsign",
                     "service": "",
+                    "file": "/etc/mail/smtpd.signing.conf",
                 },
                 "disable": {},
             },
@@ -96,8 +105,11 @@ NAMES = tuple(_EVERYWHERE)
 #: The directory of each MTA's queue.
 SPOOLS = {name: str(facts["spool"]) for name, facts in _EVERYWHERE.items()}
 
-#: What the roles of all MTAs on all systems put on a host beside their configuration.
-FILES = sorted({path for system in _SYSTEMS.values() for server in system["servers"].values() for path in server["files"]})
+#: What the roles of all MTAs on all systems put on a host beside their configuration, and what tells that one of theirs signs.
+FILES = sorted({
+    path for system in _SYSTEMS.values() for server in system["servers"].values()
+    for path in (*server["files"], *([server["signer"]["file"]] if server["signer"] else []))
+})  # fmt: skip
 
 
 def usual(os_family: str) -> str:
