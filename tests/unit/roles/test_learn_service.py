@@ -76,6 +76,13 @@ def ask(path, kind="spam", message=MESSAGE, head=None):
         return client.recv(100)
 
 
+def listens(path):
+    """Tell whether anybody listens on a socket, which is there a moment before that; in the table of the kernel, since to connect would
+    be a request."""
+    entries = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()]
+    return any(entry[-1] == str(path) and int(entry[3], 16) & 0x10000 for entry in entries[1:])  # __SO_ACCEPTCON
+
+
 class Service:
     """The program as a process."""
 
@@ -89,7 +96,7 @@ class Service:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen([sys.executable, "-c", program, str(self.spool), str(directory / "rspamd"), *where, *options],
                                             stderr=log)
-        until(self.socket.exists, "no socket")
+        until(lambda: listens(self.socket), "no socket")
 
     def waiting(self):
         return sorted(path.name for path in self.spool.iterdir()) if self.spool.is_dir() else []
