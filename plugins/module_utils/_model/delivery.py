@@ -107,12 +107,12 @@ def _with_copies(address: str, copies: Mapping[str, Iterable[str]]) -> list[str]
     return [address, *(f"{local}@{copy}" for copy in copies.get(domain, ()))]
 
 
-def relay_domains(model: Mapping[str, Any], relay: Mapping[str, Any]) -> list[str]:
+def relay_domains(relay: Mapping[str, Any], copies: Mapping[str, Iterable[str]]) -> list[str]:
     """Return the domains that a relay sends as, with those that are one of them.
 
     :param relay: one of ``relays`` of the model
+    :param copies: as :func:`domain_copies` returns them, once for all relays
     """
-    copies = domain_copies(model)
     return sorted({name for domain in relay["domains"] for name in (domain, *copies.get(domain, ()))})
 
 
@@ -133,7 +133,7 @@ def owners(model: Mapping[str, Any]) -> dict[str, list[str]]:
             for name in _with_copies(sender, copies):
                 granted.setdefault(name, set()).add(user)
     for name, relay in model.get("relays", {}).items():
-        for domain in relay_domains(model, relay):
+        for domain in relay_domains(relay, copies):
             granted.setdefault(f"@{domain}", set()).add(relay["login"] or name)
     caught = [f"@{domain}" for domain, options in model["domains"].items() if options["catch_all"]]
     found = {}

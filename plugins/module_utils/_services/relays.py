@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import relay_domains
+from ansible_collections.postmaster.mail.plugins.module_utils._model.delivery import domain_copies, relay_domains
 
 #: Local parts as everybody writes them (RFC 5322 section 3.2.3), in an extended regular expression of POSIX.
 _LOCAL = "[a-z0-9!#$%&'*+/=?^_`{|}~.-]+"
@@ -25,8 +25,9 @@ def of_hosts(model: Mapping[str, Any]) -> dict[str, dict[str, list[str]]]:
 
     :param model: what :func:`_model.normalise` returns
     """
+    copies = domain_copies(model)
     return {
-        name: {"hosts": relay["hosts"], "domains": relay_domains(model, relay)}
+        name: {"hosts": relay["hosts"], "domains": relay_domains(relay, copies)}
         for name, relay in model.get("relays", {}).items() if relay["hosts"]
     }
 
